@@ -1,0 +1,27 @@
+#ifndef QW_TESTS_TEST_UTIL_H
+#define QW_TESTS_TEST_UTIL_H
+
+// What every cmocka test includes first: cmocka wants these headers before its own.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/status.h"
+
+/** Fail with the error's own text unless `status` is QW_OK. Needs `qw_error err` in scope. */
+#define assert_ok(status)                                                                          \
+    do {                                                                                           \
+        if ((status) != QW_OK) fail_msg("unexpected failure: %s", err.text);                       \
+    } while (0)
+
+/** Fail unless `status` is `want` and the error text contains `part`. */
+#define assert_fails(status, want, part)                                                           \
+    do {                                                                                           \
+        assert_int_equal(status, want);                                                            \
+        if (!strstr(err.text, part)) fail_msg("'%s' not in error text '%s'", part, err.text);      \
+    } while (0)
+
+#endif
