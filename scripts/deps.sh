@@ -9,7 +9,7 @@ mode=${1:-install}
 set_name=${2:-build}
 packages="gcc libc6-dev cmake ninja-build pkg-config libjansson-dev libpcre2-dev libutf8proc-dev libxxhash-dev libcmocka-dev python3"
 if [ "$set_name" = all ]; then
-    packages="$packages clang-14 libclang-rt-14-dev llvm-14 clang-format-14 clang-tidy-14 cppcheck"
+    packages="$packages clang-14 libclang-rt-14-dev llvm-14 clang-format-14 clang-tidy-14 cppcheck libsimde-dev"
 fi
 missing=
 for p in $packages; do
