@@ -313,7 +313,7 @@ qw_status qw_engine_submit(qw_engine *e, const int32_t *prompt, size_t n_prompt,
             qw_sequence_free(first, NULL);
         }
         *params = given;
-        r->params = (qw_sampling_params){0};
+        qw_sampling_params_init(&r->params);
         qw_request_free(r);
         return st;
     }
