@@ -77,8 +77,8 @@ size_t qw_logprobs_len(const qw_sampler *s, int64_t n_top);
  * prompt_logprobs.
  *
  * out[0] is token `id`; its rank is the number of tokens that are at least as probable. The n_top
- * most probable tokens follow, ties by lowest id, ranks 1, 2, ...; `id` may be among them. `out` has
- * room for qw_logprobs_len entries.
+ * most probable tokens follow, ties by lowest id, ranks 1, 2, ...; `id` may be among them. `out`
+ * has room for qw_logprobs_len entries.
  *
  * logprob = (z - max) - log(sum exp(z - max)) in fp32, the sum in canonical order over all ids
  * (cpu-kernels 3.0). Errors: NaN or infinite logits (device).
