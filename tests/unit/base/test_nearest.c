@@ -15,10 +15,10 @@ static const char *nearest(const char *word)
 static void test_edits(void **unused)
 {
     (void)unused;
-    assert_string_equal(nearest("prt"), "port");             // left out
-    assert_string_equal(nearest("poort"), "port");           // inserted
-    assert_string_equal(nearest("pord"), "port");            // replaced
-    assert_string_equal(nearest("prot"), "port");            // swapped
+    assert_string_equal(nearest("prt"), "port");   // left out
+    assert_string_equal(nearest("poort"), "port"); // inserted
+    assert_string_equal(nearest("pord"), "port");  // replaced
+    assert_string_equal(nearest("prot"), "port");  // swapped
     assert_string_equal(nearest("stop_token_id"), "stop-token-ids");
     assert_string_equal(nearest("max-tokns"), "max-tokens"); // nearer than min-tokens
     assert_string_equal(nearest("mx-toknes"), "max-tokens");

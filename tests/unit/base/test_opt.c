@@ -67,7 +67,8 @@ static qw_status parse_argv(char *const *argv)
 }
 
 // Parse a command line; what it gave is in `got` and `state`.
-#define PARSE(...) (start() == QW_OK ? parse_argv((char *[]){"serve", __VA_ARGS__, NULL}) : err.code)
+#define PARSE(...)                                                                                 \
+    (start() == QW_OK ? parse_argv((char *[]){"serve", __VA_ARGS__, NULL}) : err.code)
 #define END() qw_opts_release(&state)
 
 #define REJECTS(part, ...)                                                                         \
@@ -416,14 +417,38 @@ static void test_human_int(void **unused)
         const char *text;
         int64_t value;
     } good[] = {
-        {"0", 0}, {"-12", -12}, {"1k", 1000}, {"1K", 1024}, {"25.6k", 25600}, {"1.001k", 1001},
-        {"2m", 2000000}, {"2M", 2 << 20}, {"3g", 3000000000}, {"1G", 1 << 30},
-        {"1t", 1000000000000}, {"1T", (int64_t)1 << 40}, {"0.0005k", 0}, {"9223372036854775807",
-        INT64_MAX},
+        {"0", 0},
+        {"-12", -12},
+        {"1k", 1000},
+        {"1K", 1024},
+        {"25.6k", 25600},
+        {"1.001k", 1001},
+        {"2m", 2000000},
+        {"2M", 2 << 20},
+        {"3g", 3000000000},
+        {"1G", 1 << 30},
+        {"1t", 1000000000000},
+        {"1T", (int64_t)1 << 40},
+        {"0.0005k", 0},
+        {"9223372036854775807", INT64_MAX},
     };
-    static const char *const bad[] = {"", "k", "1.5K", "1.5", ".5k", "5.k", "-1k", "+1K", "1kk",
-                                      "1e3", "1x", "1 k", "9223372036854775808", "9999999999g",
-                                      "9999999999G", "1..2k", "1.2.3k"};
+    static const char *const bad[] = {"",
+                                      "k",
+                                      "1.5K",
+                                      "1.5",
+                                      ".5k",
+                                      "5.k",
+                                      "-1k",
+                                      "+1K",
+                                      "1kk",
+                                      "1e3",
+                                      "1x",
+                                      "1 k",
+                                      "9223372036854775808",
+                                      "9999999999g",
+                                      "9999999999G",
+                                      "1..2k",
+                                      "1.2.3k"};
     for (size_t i = 0; i < QW_ARRAY_LEN(good); i++) {
         int64_t value = 99;
         assert_true(qw_opt_human_int(qw_str_of(good[i].text), &value));
@@ -458,7 +483,8 @@ static void test_help(void **unused)
     assert_null(state.help_topic);
     assert_ok(qw_opts_help(&state, NULL, &out, &err));
     assert_narrow(out.data);
-    assert_non_null(strstr(out.data, "usage: qwench serve [options] [MODEL]\n\nAnswer requests.\n"));
+    assert_non_null(
+        strstr(out.data, "usage: qwench serve [options] [MODEL]\n\nAnswer requests.\n"));
     assert_non_null(strstr(out.data, "\nServer:\n"));
     assert_non_null(strstr(out.data, "  --port N                TCP port (an integer from 1 to "
                                      "65535; default: 8000)\n"));
@@ -534,9 +560,27 @@ static void test_memory(void **unused)
         qw_status st = start();
         bool began = st == QW_OK;
         if (began)
-            st = parse_argv((char *[]){"serve", "m", "--port", "1", "--port", "2", "--stop", "a",
-                                       "--stop", "b", "--stop", "c", "-cc.a", "1", "-cc.a", "2",
-                                       "--cuda-graph-sizes", "1", "2", "3", NULL});
+            st = parse_argv((char *[]){"serve",
+                                       "m",
+                                       "--port",
+                                       "1",
+                                       "--port",
+                                       "2",
+                                       "--stop",
+                                       "a",
+                                       "--stop",
+                                       "b",
+                                       "--stop",
+                                       "c",
+                                       "-cc.a",
+                                       "1",
+                                       "-cc.a",
+                                       "2",
+                                       "--cuda-graph-sizes",
+                                       "1",
+                                       "2",
+                                       "3",
+                                       NULL});
         if (st == QW_OK) st = qw_opts_help(&state, "all", &out, &err);
         done = st == QW_OK;
         qw_mem_fail_at(0);

@@ -97,8 +97,8 @@ static void test_refusals(void **unused)
 static void test_memory(void **unused)
 {
     (void)unused;
-    const qw_opt_assign assigns[] = {{"a.b", "text", false}, {"a.l", "1,two,[3]", true},
-                                     {"c", "{\"k\":1.5}", false}};
+    const qw_opt_assign assigns[] = {
+        {"a.b", "text", false}, {"a.l", "1,two,[3]", true}, {"c", "{\"k\":1.5}", false}};
     qw_opt_json value = {"{\"z\":{}}", assigns, QW_ARRAY_LEN(assigns)};
     size_t live = qw_mem_live();
     bool done = false;
@@ -133,11 +133,13 @@ static void test_lax(void **unused)
         const char *text;
         int i64, f64, flag; /* value, or 99 for "refused" */
     } cases[] = {
-        {"1", 1, 1, 1}, {"0", 0, 0, 0}, {"true", 1, 1, 1}, {"false", 0, 0, 0}, {"5.0", 5, 5, 99},
-        {"\"5\"", 5, 5, 99}, {"\"5.0\"", 5, 5, 99}, {"\"1\"", 1, 1, 1}, {"\"TRUE\"", 99, 99, 1},
-        {"\"off\"", 99, 99, 0}, {"\"y\"", 99, 99, 1}, {"\"\"", 99, 99, 99}, {"[]", 99, 99, 99},
-        {"{}", 99, 99, 99}, {"\"nan\"", 99, 99, 99}, {"\"tru\"", 99, 99, 99}, {"2", 2, 2, 99},
-        {"1.0", 1, 1, 1}, {"\"-3\"", -3, -3, 99},
+        {"1", 1, 1, 1},          {"0", 0, 0, 0},       {"true", 1, 1, 1},
+        {"false", 0, 0, 0},      {"5.0", 5, 5, 99},    {"\"5\"", 5, 5, 99},
+        {"\"5.0\"", 5, 5, 99},   {"\"1\"", 1, 1, 1},   {"\"TRUE\"", 99, 99, 1},
+        {"\"off\"", 99, 99, 0},  {"\"y\"", 99, 99, 1}, {"\"\"", 99, 99, 99},
+        {"[]", 99, 99, 99},      {"{}", 99, 99, 99},   {"\"nan\"", 99, 99, 99},
+        {"\"tru\"", 99, 99, 99}, {"2", 2, 2, 99},      {"1.0", 1, 1, 1},
+        {"\"-3\"", -3, -3, 99},
     };
     for (size_t i = 0; i < QW_ARRAY_LEN(cases); i++) {
         json_t *v = NULL;
