@@ -5,13 +5,13 @@
 #include "base/file.h"
 #include "base/mem.h"
 
-// jansson reports some failed allocations as syntax errors, so they are noted where they happen.
-static _Thread_local bool allocation_failed;
+// jansson calls many failed allocations a syntax error; this remembers what really happened.
+static _Thread_local bool memory_ran_out;
 
 static void *json_alloc(size_t size)
 {
     void *ptr = qw_mem_alloc(size);
-    if (!ptr) allocation_failed = true;
+    if (!ptr) memory_ran_out = true;
     return ptr;
 }
 
@@ -24,14 +24,12 @@ void qw_json_init(void)
 qw_status qw_json_parse(json_t **out, const char *text, size_t len, const char *what, qw_error *err)
 {
     json_error_t je;
-    allocation_failed = false;
+    memory_ran_out = false;
     json_t *v = json_loadb(len ? text : "", len,
                            JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &je);
-    if (allocation_failed) {
-        json_decref(v);
-        return qw_fail_memory(err, len, what);
-    }
     if (!v) {
+        if (memory_ran_out || json_error_code(&je) == json_error_out_of_memory)
+            return qw_fail_memory(err, len, what);
         return qw_fail(err, QW_ERR_FORMAT, "%s: no valid JSON: %s (line %d, column %d)", what,
                        je.text, je.line, je.column);
     }
