@@ -526,7 +526,7 @@ static void test_help(void **unused)
 static void test_help_of_a_long_table(void **unused)
 {
     (void)unused;
-    static char names[QW_OPT_HELP_LONG + 1][16];
+    static char names[QW_OPT_HELP_LONG + 1][32];
     static qw_opt many[QW_OPT_HELP_LONG + 1];
     for (int i = 0; i <= QW_OPT_HELP_LONG; i++) {
         snprintf(names[i], sizeof names[i], "option-%d", i);
