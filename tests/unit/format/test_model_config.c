@@ -201,13 +201,13 @@ static void rope_members(void **state)
         const char *warning;
     } cases[] = {
         {CONFIG(THETA YARN("")), QW_ROPE_YARN, 1e6, 4, 32768, 131072, 1.1386294361119891, ""},
-        {CONFIG(THETA ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2.5}"), QW_ROPE_LINEAR, 1e6,
-         2.5, 32768, 81920, 1, ""},
+        {CONFIG(THETA ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2.5}"), QW_ROPE_LINEAR,
+         1e6, 2.5, 32768, 81920, 1, ""},
         // both keys: rope_type wins; both spellings: rope_parameters wins
         {CONFIG(THETA ",\"rope_scaling\":{\"type\":\"linear\",\"rope_type\":\"default\"}"),
          QW_ROPE_DEFAULT, 1e6, 1, 32768, 32768, 1, ""},
-        {CONFIG(THETA YARN("") ",\"rope_parameters\":{\"rope_theta\":5e6}"), QW_ROPE_DEFAULT, 5e6, 1,
-         32768, 32768, 1, ""},
+        {CONFIG(THETA YARN("") ",\"rope_parameters\":{\"rope_theta\":5e6}"), QW_ROPE_DEFAULT, 5e6,
+         1, 32768, 32768, 1, ""},
         // keyed by layer type
         {CONFIG(",\"rope_parameters\":{\"sliding_attention\":{\"rope_theta\":1e4},"
                 "\"full_attention\":{\"rope_type\":\"linear\",\"factor\":2,\"rope_theta\":5e6}}"),
@@ -331,7 +331,8 @@ static void rope_overrides(void **state)
         {V5_YARN, "{\"rope_scaling\":null}", QW_ROPE_DEFAULT, 1e6, 1, 40960, 40960, ""},
         {V5_YARN, "{\"rope_parameters\":null}", QW_ROPE_DEFAULT, 1e6, 1, 40960, 40960, ""},
         // by layer type: theta goes inside
-        {V5_YARN, "{\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"linear\",\"factor\":2}}}",
+        {V5_YARN,
+         "{\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"linear\",\"factor\":2}}}",
          QW_ROPE_LINEAR, 1e6, 2, 40960, 81920, kept},
         // no theta anywhere
         {CONFIG(""), model_card, QW_ROPE_YARN, 1e4, 4, 32768, 131072, "rope_theta is missing"},
@@ -415,7 +416,8 @@ static void refused_models(void **state)
     // Switched on, but no layer is reached; or no window; or the explicit list says otherwise.
     static const char *const fine[] = {
         CONFIG(THETA ",\"use_sliding_window\":true,\"max_window_layers\":2"),
-        CONFIG(THETA ",\"use_sliding_window\":true,\"max_window_layers\":0,\"sliding_window\":null"),
+        CONFIG(THETA
+               ",\"use_sliding_window\":true,\"max_window_layers\":0,\"sliding_window\":null"),
         CONFIG(THETA ",\"use_sliding_window\":true,\"max_window_layers\":0,"
                      "\"layer_types\":[\"full_attention\",\"full_attention\"]"),
         CONFIG(THETA ",\"use_sliding_window\":false,\"max_window_layers\":0,\"sliding_window\":9"),
@@ -548,9 +550,9 @@ static void generation_config_errors(void **state)
     qw_model_config c = {0};
     qw_generation_config g;
     for (size_t i = 0; i < QW_ARRAY_LEN(cases); i++)
-        assert_fails(qw_generation_config_parse(&g, cases[i].text, strlen(cases[i].text), NULL, &c,
-                                                &err),
-                     QW_ERR_FORMAT, cases[i].part);
+        assert_fails(
+            qw_generation_config_parse(&g, cases[i].text, strlen(cases[i].text), NULL, &c, &err),
+            QW_ERR_FORMAT, cases[i].part);
     assert_fails(qw_generation_config_parse(&g, "{}", 2, "7", &c, &err), QW_ERR_USAGE,
                  "--override-generation-config must be a JSON object");
     assert_fails(qw_generation_config_load(&g, TINY "tied", "{\"top_p\":2}", &c, &err),
