@@ -209,6 +209,12 @@ static void test_values(void **unused)
     assert_int_equal(got.max_model_len, -1);
     assert_string_equal(got.host, "");
     END();
+    assert_ok(PARSE("--port", "65535", "--request-rate", "1000"));
+    assert_int_equal(got.port, 65535);
+    END();
+    assert_ok(PARSE("--port", "1"));
+    assert_int_equal(got.port, 1);
+    END();
     REJECTS("argument --port: invalid value '0': expected an integer from 1 to 65535", "--port",
             "0");
     REJECTS("argument --port: invalid value '65536'", "--port", "65536");
