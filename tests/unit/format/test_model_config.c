@@ -4,7 +4,9 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "format/config_json.h"
 #include "format/generation_config.h"
+#include "format/hf_overrides.h"
 #include "format/json.h"
 #include "format/model_config.h"
 
@@ -267,6 +269,8 @@ static void rope_errors(void **state)
                  "'rope_parameters': 'factor' is missing");
     expect_error(CONFIG(THETA ",\"rope_parameters\":{\"rope_type\":\"yarn\"}"), QW_ERR_FORMAT,
                  "'factor' is missing");
+    expect_error(CONFIG(THETA ",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":0.5}"),
+                 QW_ERR_FORMAT, "'rope_scaling': 'factor' must be from 1 to 1e+06, got 0.5");
     expect_error(CONFIG(THETA ",\"rope_scaling\":[4]"), QW_ERR_FORMAT,
                  "'rope_scaling' must be an object, got array");
     expect_error(CONFIG(THETA YARN(",\"beta_fast\":0")), QW_ERR_FORMAT, "'beta_fast' must be from");
@@ -375,7 +379,7 @@ static void other_overrides(void **state)
                                        "does not have"));
     qw_model_config_release(&c);
 
-    // A nested config merges; a null removes.
+    // A null removes.
     assert_ok(parse(&c, CONFIG(THETA ",\"quantization_config\":{\"quant_method\":\"fp8\"}"),
                     "{\"quantization_config\":null}"));
     qw_model_config_release(&c);
@@ -386,6 +390,36 @@ static void other_overrides(void **state)
                  "'rope_parameters' must be an object, got integer");
     assert_fails(qw_model_config_load(&c, TINY "tied", "{\"head_dim\":\"many\"}", &err),
                  QW_ERR_FORMAT, "/config.json' with --hf-overrides: 'head_dim' must be an integer");
+}
+
+// Nested configs merge, rope settings inside them too; other objects replace.
+static void nested_overrides(void **state)
+{
+    (void)state;
+    static const char text[] = "{\"a_config\":{\"x\":1,\"y\":{\"p\":1},\"b_config\":{\"u\":1},"
+                               "\"rope_parameters\":{\"rope_theta\":5}},\"s\":1,"
+                               "\"quantization_config\":{\"bits\":4}}";
+    static const char overrides[] =
+        "{\"a_config\":{\"y\":{\"q\":\"2\"},\"b_config\":{\"v\":2},"
+        "\"rope_parameters\":{\"factor\":2}},\"s\":{\"t\":1},\"c_config\":{\"z\":1},"
+        "\"quantization_config\":{\"mode\":1}}";
+    json_t *config, *o;
+    assert_ok(qw_json_parse(&config, text, sizeof text - 1, "config", &err));
+    assert_ok(qw_config_parse_overrides(&o, overrides, "--hf-overrides", &err));
+    qw_buf warnings, got;
+    qw_buf_init(&warnings, 1000);
+    qw_buf_init(&got, 1000);
+    assert_ok(qw_hf_overrides_apply(config, o, &warnings, &err));
+    qw_json_write(&got, config, true);
+    assert_string_equal(got.data,
+                        "{\"a_config\":{\"x\":1,\"y\":{\"q\":2},\"b_config\":{\"u\":1,\"v\":2},"
+                        "\"rope_parameters\":{\"factor\":2,\"rope_theta\":5}},\"s\":{\"t\":1},"
+                        "\"quantization_config\":{\"mode\":1},\"c_config\":{\"z\":1}}");
+    assert_non_null(strstr(warnings.data, "keeping that of config.json, 5\n"));
+    qw_buf_release(&got);
+    qw_buf_release(&warnings);
+    json_decref(o);
+    json_decref(config);
 }
 
 // ---- refusals ----
@@ -593,12 +627,19 @@ int main(void)
 {
     qw_json_init();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(published_sizes),    cmocka_unit_test(tiny_models),
-        cmocka_unit_test(defaults),           cmocka_unit_test(yarn_spellings_agree),
-        cmocka_unit_test(rope_members),       cmocka_unit_test(rope_errors),
-        cmocka_unit_test(rope_overrides),     cmocka_unit_test(other_overrides),
-        cmocka_unit_test(refused_models),     cmocka_unit_test(absurd_values),
-        cmocka_unit_test(generation_configs), cmocka_unit_test(generation_config_errors),
+        cmocka_unit_test(published_sizes),
+        cmocka_unit_test(tiny_models),
+        cmocka_unit_test(defaults),
+        cmocka_unit_test(yarn_spellings_agree),
+        cmocka_unit_test(rope_members),
+        cmocka_unit_test(rope_errors),
+        cmocka_unit_test(rope_overrides),
+        cmocka_unit_test(other_overrides),
+        cmocka_unit_test(nested_overrides),
+        cmocka_unit_test(refused_models),
+        cmocka_unit_test(absurd_values),
+        cmocka_unit_test(generation_configs),
+        cmocka_unit_test(generation_config_errors),
         cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
