@@ -2,6 +2,16 @@
 
 #include "backend/cpu/cpu_features.h"
 
+#if defined(__x86_64__)
+static void use_avx2(qw_kernels *k)
+{
+    k->isa = "avx2";
+    k->gemm_bf16 = qw_gemm_bf16_avx2;
+    k->gemm_f16 = qw_gemm_f16_avx2;
+    k->gemm_f32 = qw_gemm_f32_avx2;
+}
+#endif
+
 void qw_kernels_init(qw_kernels *k, unsigned cpu)
 {
     *k = (qw_kernels){
@@ -19,5 +29,7 @@ void qw_kernels_init(qw_kernels *k, unsigned cpu)
         .kv_store_bf16 = qw_kv_store_bf16_ref,
         .kv_store_f32 = qw_kv_store_f32_ref,
     };
-    (void)cpu;
+#if defined(__x86_64__)
+    if (cpu & QW_CPU_AVX2) use_avx2(k);
+#endif
 }
