@@ -82,8 +82,10 @@ static void write_stop_reason(qw_buf *out, const qw_answer *a)
     qw_buf_puts(out, "\"stop_reason\": ");
     if (a->tokenizer && a->output.i_stop >= 0)
         qw_json_write_string(out, qw_str_of(a->output.params->stop[a->output.i_stop]));
-    else if (a->stop_id >= 0) qw_buf_printf(out, "%d", a->stop_id);
-    else qw_buf_puts(out, "null");
+    else if (a->stop_id >= 0)
+        qw_buf_printf(out, "%d", a->stop_id);
+    else
+        qw_buf_puts(out, "null");
 }
 
 void qw_answer_write(const qw_answer *a, int32_t index, const qw_ids *prompt,
@@ -93,8 +95,10 @@ void qw_answer_write(const qw_answer *a, int32_t index, const qw_ids *prompt,
     write_ids(out, "prompt_token_ids", prompt);
     write_ids(out, "token_ids", &a->ids);
     qw_buf_puts(out, "\"text\": ");
-    if (a->tokenizer) qw_json_write_string(out, (qw_str){a->output.text.data, a->output.text.len});
-    else qw_buf_puts(out, "null");
+    if (a->tokenizer)
+        qw_json_write_string(out, (qw_str){a->output.text.data, a->output.text.len});
+    else
+        qw_buf_puts(out, "null");
     qw_buf_printf(out, ", \"finish_reason\": \"%s\", ", qw_finish_reason_name(a->finish));
     write_stop_reason(out, a);
     if (a->logprobs.len) qw_buf_printf(out, ", \"logprobs\": [%s]", a->logprobs.data);

@@ -9,7 +9,8 @@ typedef struct qw_answer {
     const qw_tokenizer *tokenizer; /* NULL: no text is made */
     qw_ids ids;
     qw_output output;
-    qw_buf logprobs; /* JSON list items so far, vLLM's shape: {"ID": {"logprob", "rank", ...}}, ... */
+    qw_buf
+        logprobs; /* JSON list items so far, vLLM's shape: {"ID": {"logprob", "rank", ...}}, ... */
     qw_finish_reason finish; /* NONE while it grows */
     int32_t stop_id;         /* -1: none */
 } qw_answer;
@@ -24,8 +25,8 @@ void qw_answer_release(qw_answer *a);
 QW_MUST_CHECK qw_status qw_answer_add(qw_answer *a, const qw_token_event *event, bool *stopped,
                                       qw_error *err);
 
-/** Append a {"ID": {"logprob": ..., "rank": ..., "decoded_token": ...}, ...} object: the token itself
- *  first, each id once. -inf is written as -9999.0, as vLLM does. */
+/** Append a {"ID": {"logprob": ..., "rank": ..., "decoded_token": ...}, ...} object: the token
+ * itself first, each id once. -inf is written as -9999.0, as vLLM does. */
 void qw_logprobs_write(qw_buf *out, const qw_tokenizer *tokenizer, const qw_logprob *entries,
                        size_t n);
 

@@ -35,8 +35,11 @@ static qw_status use_line(const qw_buf *line, qw_json_line_fn *fn, void *ctx, qw
     json_t *value;
     qw_status st = qw_json_parse(&value, line->data, line->len, "the line", err);
     if (st != QW_OK) return st;
-    if (json_is_object(value)) st = fn(ctx, value, err);
-    else st = qw_fail(err, QW_ERR_FORMAT, "a JSON object is needed, got %s", qw_json_type_name(value));
+    if (json_is_object(value))
+        st = fn(ctx, value, err);
+    else
+        st = qw_fail(err, QW_ERR_FORMAT, "a JSON object is needed, got %s",
+                     qw_json_type_name(value));
     json_decref(value);
     return st;
 }
@@ -62,20 +65,4 @@ qw_status qw_json_lines_read(const char *path, qw_json_line_fn *fn, void *ctx, q
     qw_buf_release(&line);
     if (!is_stdin) fclose(f);
     return st;
-}
-
-qw_status qw_json_ids(qw_ids *out, const json_t *list, const char *name, qw_error *err)
-{
-    if (!json_is_array(list))
-        return qw_fail(err, QW_ERR_FORMAT, "'%s' must be a list of token ids, got %s", name,
-                       qw_json_type_name(list));
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const json_t *v = json_array_get(list, i);
-        json_int_t id = json_integer_value(v);
-        if (!json_is_integer(v) || id < 0 || id > INT32_MAX)
-            return qw_fail(err, QW_ERR_FORMAT, "'%s[%zu]' is no token id", name, i);
-        qw_status st = qw_ids_push(out, (int32_t)id, err);
-        if (st != QW_OK) return st;
-    }
-    return QW_OK;
 }

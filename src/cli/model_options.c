@@ -7,7 +7,8 @@
 
 #define FIELD(x) offsetof(qw_model_options, x)
 
-static const char *const dtypes[] = {"auto", "bfloat16", "float32", "float16", "half", "float", NULL};
+static const char *const dtypes[] = {"auto", "bfloat16", "float32", "float16",
+                                     "half", "float",    NULL};
 static const char *const kv_dtypes[] = {"auto", "bfloat16", "float32", NULL};
 static const char *const generation_configs[] = {"auto", "vllm", NULL};
 
@@ -29,7 +30,8 @@ static const qw_opt rows[] = {
      .help = "members to replace in config.json"},
     {"generation_config", QW_OPT_CHOICE, FIELD(generation_config), .def = "auto",
      .choices = generation_configs, .group = MODEL_GROUP,
-     .help = "auto: the model's generation_config.json gives the sampling defaults; vllm: neutral ones"},
+     .help = "auto: the model's generation_config.json gives the sampling defaults; vllm: neutral "
+             "ones"},
     {"override_generation_config", QW_OPT_JSON, FIELD(override_generation_config),
      .group = MODEL_GROUP, .help = "members to replace in generation_config.json"},
     {"max_model_len", QW_OPT_INT, FIELD(max_model_len), .def = "0", .min = -1, .max = 1 << 30,
@@ -92,9 +94,11 @@ static qw_status find_model(char **out, const qw_model_options *o, qw_error *err
 {
     if (!o->model) return qw_share_find(out, "models/tiny", err);
     if (!qw_file_is_dir(o->model))
-        return qw_fail(err, QW_ERR_IO,
-                       "no model directory '%s'; give the path of a checkpoint with config.json and "
-                       "*.safetensors", o->model);
+        return qw_fail(
+            err, QW_ERR_IO,
+            "no model directory '%s'; give the path of a checkpoint with config.json and "
+            "*.safetensors",
+            o->model);
     *out = qw_mem_strdup(o->model);
     return *out ? QW_OK : qw_fail_memory(err, strlen(o->model), "a path");
 }

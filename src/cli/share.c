@@ -33,10 +33,14 @@ qw_status qw_share_find(char **out, const char *name, qw_error *err)
     qw_status st = QW_ERR_IO;
     for (int i = 0; i < 3; i++) {
         qw_buf_clear(&path);
-        if (i == 0 && given && *given) qw_buf_printf(&path, "%s/%s", given, name);
-        else if (i == 1 && exe) qw_buf_printf(&path, "%s/../share/qwench/%s", exe, name);
-        else if (i == 2) qw_buf_printf(&path, "%s/%s", QWENCH_SOURCE_DIR, name);
-        else continue;
+        if (i == 0 && given && *given)
+            qw_buf_printf(&path, "%s/%s", given, name);
+        else if (i == 1 && exe)
+            qw_buf_printf(&path, "%s/../share/qwench/%s", exe, name);
+        else if (i == 2)
+            qw_buf_printf(&path, "%s/%s", QWENCH_SOURCE_DIR, name);
+        else
+            continue;
         st = qw_buf_check(&path, "a path", err);
         if (st != QW_OK) goto out;
         if (exists(path.data)) {
@@ -46,8 +50,8 @@ qw_status qw_share_find(char **out, const char *name, qw_error *err)
         qw_buf_printf(&searched, "%s'%s'", searched.len ? ", " : "", path.data);
         st = QW_ERR_IO;
     }
-    st = qw_fail(err, QW_ERR_IO, "cannot find '%s' of this installation in %s; set QWENCH_SHARE", name,
-                 searched.data ? searched.data : "any place");
+    st = qw_fail(err, QW_ERR_IO, "cannot find '%s' of this installation in %s; set QWENCH_SHARE",
+                 name, searched.data ? searched.data : "any place");
 out:
     qw_buf_release(&path);
     qw_buf_release(&searched);

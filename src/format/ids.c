@@ -35,3 +35,19 @@ qw_status qw_ids_append(qw_ids *ids, const int32_t *data, size_t n, qw_error *er
     ids->len += n;
     return QW_OK;
 }
+
+qw_status qw_ids_append_json(qw_ids *ids, const json_t *list, const char *name, qw_error *err)
+{
+    if (!json_is_array(list))
+        return qw_fail(err, QW_ERR_FORMAT, "'%s' must be a list of token ids, got %s", name,
+                       qw_json_type_name(list));
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *v = json_array_get(list, i);
+        json_int_t id = json_integer_value(v);
+        if (!json_is_integer(v) || id < 0 || id > INT32_MAX)
+            return qw_fail(err, QW_ERR_FORMAT, "'%s[%zu]' is no token id", name, i);
+        qw_status st = qw_ids_push(ids, (int32_t)id, err);
+        if (st != QW_OK) return st;
+    }
+    return QW_OK;
+}

@@ -275,7 +275,7 @@ static void test_bad_options(void **state)
     expect_refusal(&o, QW_ERR_NO_MEMORY, "--max-model-len");
     o = d, o.gpu_memory_utilization = 0.0000001;
     expect_refusal(&o, QW_ERR_NO_MEMORY, "--gpu-memory-utilization");
-    o = d, o.hf_overrides = "{\"num_hidden_layers\": 5}";
+    o = d, o.hf_overrides = "{\"num_hidden_layers\": 5, \"layer_types\": null}";
     expect_refusal(&o, QW_ERR_FORMAT, "model.layers.4.");
     o = d, o.hf_overrides = "{\"hidden_size\": 128}";
     expect_refusal(&o, QW_ERR_FORMAT, "shape");

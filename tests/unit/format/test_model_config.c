@@ -446,7 +446,7 @@ static void refused_models(void **state)
     expect_error(CONFIG(THETA ",\"layer_types\":[\"full_attention\",\"linear_attention\"]"),
                  QW_ERR_UNSUPPORTED, "layer type 'linear_attention' of layer 1");
     expect_error(CONFIG(THETA ",\"layer_types\":[\"full_attention\"]"), QW_ERR_FORMAT,
-                 "'layer_types' must be a list of 2 items");
+                 "'layer_types' must be a list of at least 2 items");
     // Switched on, but no layer is reached; or no window; or the explicit list says otherwise.
     static const char *const fine[] = {
         CONFIG(THETA ",\"use_sliding_window\":true,\"max_window_layers\":2"),
