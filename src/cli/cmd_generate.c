@@ -514,7 +514,7 @@ int qw_cmd_generate(int argc, char **argv)
     qw_status st = generate(&options, &model, &cli.opts, &err);
     status = st == QW_OK
                  ? 0
-                 : qw_cli_fail(PROGRAM, st, &err, st == QW_ERR_USAGE ? cli.usage.data : NULL);
+                 : qw_cli_fail(PROGRAM, st, &err, NULL);
     qw_cli_options_release(&cli);
     return status;
 }
