@@ -82,39 +82,85 @@ qw_status qw_file_read(qw_buf *out, const char *path, qw_error *err)
     return status;
 }
 
-static qw_status write_all(int fd, const char *path, const char *data, size_t size, qw_error *err)
+qw_status qw_file_writer_open(qw_file_writer *out, const char *path, qw_error *err)
 {
+    static unsigned serial; // several threads of one process may write
+    qw_status st;
+    qw_file_writer w = {.fd = -1, .path = qw_mem_strdup(path)};
+    qw_buf name;
+    qw_buf_init(&name, 1 << 16);
+    qw_buf_printf(&name, "%s.tmp.%ld.%u", path, (long)getpid(),
+                  __atomic_fetch_add(&serial, 1, __ATOMIC_RELAXED));
+    st = qw_buf_check(&name, "a file name", err);
+    if (st == QW_OK && !w.path) st = qw_fail_memory(err, strlen(path) + 1, "a file name");
+    if (st != QW_OK) goto out;
+    w.temp_path = qw_buf_take(&name, NULL);
+    w.fd = open(w.temp_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (w.fd < 0) st = fail_errno(err, "create", w.temp_path);
+out:
+    qw_buf_release(&name);
+    if (st == QW_OK) {
+        *out = w;
+    } else {
+        qw_mem_free(w.temp_path);
+        qw_mem_free(w.path);
+    }
+    return st;
+}
+
+qw_status qw_file_writer_append(qw_file_writer *w, const void *data, size_t size, qw_error *err)
+{
+    const char *p = data;
     while (size > 0) {
-        ssize_t n = write(fd, data, size);
+        ssize_t n = write(w->fd, p, size);
         if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return fail_errno(err, "write", path);
-        data += n;
+        if (n < 0) return fail_errno(err, "write", w->path);
+        p += n;
         size -= (size_t)n;
     }
     return QW_OK;
 }
 
+// Close the descriptor; true if the system had nothing to complain about.
+static bool close_writer(qw_file_writer *w)
+{
+    bool ok = close(w->fd) == 0;
+    w->fd = -1;
+    return ok;
+}
+
+qw_status qw_file_writer_commit(qw_file_writer *w, qw_error *err)
+{
+    qw_status st = QW_OK;
+    if (fsync(w->fd) != 0) st = fail_errno(err, "sync", w->path);
+    if (!close_writer(w) && st == QW_OK) st = fail_errno(err, "close", w->path);
+    if (st == QW_OK && rename(w->temp_path, w->path) != 0)
+        st = fail_errno(err, "rename to", w->path);
+    if (st == QW_OK) { // nothing left to remove
+        qw_mem_free(w->temp_path);
+        w->temp_path = NULL;
+    }
+    qw_file_writer_abort(w);
+    return st;
+}
+
+void qw_file_writer_abort(qw_file_writer *w)
+{
+    if (w->fd >= 0) close_writer(w);
+    if (w->temp_path) unlink(w->temp_path);
+    qw_mem_free(w->temp_path);
+    qw_mem_free(w->path);
+    *w = (qw_file_writer){.fd = -1};
+}
+
 qw_status qw_file_write_atomic(const char *path, const void *data, size_t size, qw_error *err)
 {
-    static unsigned serial; // several threads of one process may write
-    qw_buf name;
-    qw_buf_init(&name, 1 << 16);
-    qw_buf_printf(&name, "%s.tmp.%ld.%u", path, (long)getpid(),
-                  __atomic_fetch_add(&serial, 1, __ATOMIC_RELAXED));
-    qw_status st = qw_buf_check(&name, "a file name", err);
-    if (st != QW_OK) goto out;
-    int fd = open(name.data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    if (fd < 0) {
-        st = fail_errno(err, "create", name.data);
-        goto out;
-    }
-    st = write_all(fd, path, data, size, err);
-    if (st == QW_OK && fsync(fd) != 0) st = fail_errno(err, "sync", path);
-    if (close(fd) != 0 && st == QW_OK) st = fail_errno(err, "close", path);
-    if (st == QW_OK && rename(name.data, path) != 0) st = fail_errno(err, "rename to", path);
-    if (st != QW_OK) unlink(name.data);
-out:
-    qw_buf_release(&name);
+    qw_file_writer w;
+    qw_status st = qw_file_writer_open(&w, path, err);
+    if (st != QW_OK) return st;
+    st = qw_file_writer_append(&w, data, size, err);
+    if (st == QW_OK) return qw_file_writer_commit(&w, err);
+    qw_file_writer_abort(&w);
     return st;
 }
 
@@ -132,6 +178,7 @@ bool qw_file_is_dir(const char *path)
 
 qw_status qw_file_make_dirs(const char *path, qw_error *err)
 {
+    if (*path == '\0') return qw_fail(err, QW_ERR_IO, "cannot create a directory without a name");
     char *copy = qw_mem_strdup(path);
     if (!copy) return qw_fail_memory(err, strlen(path) + 1, "a path");
     qw_status st = QW_OK;

@@ -25,6 +25,24 @@ QW_MUST_CHECK qw_status qw_file_read(qw_buf *out, const char *path, qw_error *er
 QW_MUST_CHECK qw_status qw_file_write_atomic(const char *path, const void *data, size_t size,
                                              qw_error *err);
 
+/**
+ * The same in pieces, for files that should not be built in memory first: open, append in order,
+ * commit. Until the commit `path` is as it was.
+ */
+typedef struct qw_file_writer {
+    int fd;
+    char *path, *temp_path; /* owned */
+} qw_file_writer;
+
+/** Create the file beside `path`. */
+QW_MUST_CHECK qw_status qw_file_writer_open(qw_file_writer *out, const char *path, qw_error *err);
+QW_MUST_CHECK qw_status qw_file_writer_append(qw_file_writer *w, const void *data, size_t size,
+                                              qw_error *err);
+/** Put the file in place. Releases `w`, whether it succeeds or fails; a failure leaves `path`. */
+QW_MUST_CHECK qw_status qw_file_writer_commit(qw_file_writer *w, qw_error *err);
+/** Give up: removes what was written and releases `w`. */
+void qw_file_writer_abort(qw_file_writer *w);
+
 /** True if `path` exists and is a regular file (links followed). */
 bool qw_file_exists(const char *path);
 /** True if `path` exists and is a directory (links followed). */

@@ -36,6 +36,14 @@ qw_status qw_fail_memory(qw_error *err, size_t size, const char *what)
     return qw_fail(err, QW_ERR_NO_MEMORY, "cannot allocate %zu bytes for %s", size, what);
 }
 
+// Append as much of `more` as fits. (snprintf makes gcc warn of the cut that is meant here.)
+static void append_text(char *text, size_t size, const char *more)
+{
+    size_t len = strlen(text);
+    while (*more && len + 1 < size) text[len++] = *more++;
+    text[len] = '\0';
+}
+
 qw_status qw_context(qw_error *err, qw_status code, const char *fmt, ...)
 {
     if (!err) return code;
@@ -43,11 +51,10 @@ qw_status qw_context(qw_error *err, qw_status code, const char *fmt, ...)
     memcpy(below, err->text, sizeof below);
     va_list args;
     va_start(args, fmt);
-    int used = vsnprintf(err->text, sizeof err->text, fmt, args);
+    vsnprintf(err->text, sizeof err->text, fmt, args);
     va_end(args);
-    if (used < 0) used = 0;
-    if ((size_t)used < sizeof err->text)
-        snprintf(err->text + used, sizeof err->text - (size_t)used, ": %s", below);
+    append_text(err->text, sizeof err->text, ": ");
+    append_text(err->text, sizeof err->text, below);
     trim_partial_utf8(err->text, sizeof err->text);
     err->code = code;
     return code;

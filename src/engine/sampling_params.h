@@ -1,8 +1,10 @@
 #ifndef QW_ENGINE_SAMPLING_PARAMS_H
 #define QW_ENGINE_SAMPLING_PARAMS_H
 
+#include "base/opt.h"
 #include "base/status.h"
 #include "base/str.h"
+#include "format/json.h"
 
 /** One entry of logit_bias. */
 typedef struct qw_logit_bias {
@@ -55,5 +57,72 @@ typedef struct qw_sampling_params {
 
 #define QW_LOGPROBS_OFF (-2)
 #define QW_LOGPROBS_ALL (-1)
+
+/** What a model's generation_config.json may say; a member counts only if its flag is set. */
+typedef struct qw_sampling_defaults {
+    bool has_temperature, has_top_p, has_top_k, has_min_p, has_repetition_penalty,
+        has_max_new_tokens;
+    double temperature, top_p, min_p, repetition_penalty;
+    int64_t top_k, max_new_tokens;
+} qw_sampling_defaults;
+
+/** What the server and the model allow; 0 in a member: not checked. */
+typedef struct qw_sampling_limits {
+    int64_t max_n;        /* VLLM_MAX_N_SEQUENCES, 16384 */
+    int64_t max_logprobs; /* --max-logprobs, 20; -1: the whole vocabulary */
+    int64_t vocab_size;
+} qw_sampling_limits;
+
+/*
+ * The order in which the sources are applied is their precedence, lowest first:
+ *
+ *   init (neutral) -> set_defaults (generation_config.json) -> apply_options (flags) -> apply_json
+ *
+ * A value that is absent or null leaves what the earlier ones set. Every apply function checks the
+ * ranges of the result and leaves *p as it was when it fails. Two kinds of failure: QW_ERR_FORMAT,
+ * a value of a wrong type; QW_ERR_USAGE, a value out of range, with vLLM's text where it has one.
+ * A temperature from 1e-5 to below 0.01 is raised to 0.01 with a warning in the log, as vLLM does.
+ */
+
+/** Neutral values (http-api.md 2.1): temperature 1, one child, no limit, nothing filtered. */
+void qw_sampling_params_init(qw_sampling_params *p);
+/** Free what *p owns and make it neutral again. */
+void qw_sampling_params_release(qw_sampling_params *p);
+/** Deep copy into *out, which holds nothing yet. */
+QW_MUST_CHECK qw_status qw_sampling_params_copy(qw_sampling_params *out,
+                                                const qw_sampling_params *p, qw_error *err);
+
+QW_MUST_CHECK qw_status qw_sampling_params_set_defaults(qw_sampling_params *p,
+                                                        const qw_sampling_defaults *defaults,
+                                                        qw_error *err);
+
+/**
+ * Take the sampling fields of a request body; other keys are not looked at. Both request forms are
+ * understood: `logprobs` as a count (completions), or as a boolean with `top_logprobs` (chat);
+ * `max_completion_tokens` wins over `max_tokens` (a completions handler drops it first). Types are
+ * read leniently (format/json_lax.h). New bad_words empty bad_word_ids.
+ */
+QW_MUST_CHECK qw_status qw_sampling_params_apply_json(qw_sampling_params *p, const json_t *object,
+                                                      qw_error *err);
+/** The same; on failure *param (may be NULL) names the field, or is NULL: a static text. */
+QW_MUST_CHECK qw_status qw_sampling_params_apply_request(qw_sampling_params *p,
+                                                         const json_t *object, const char **param,
+                                                         qw_error *err);
+
+/** Rows for an option table with target NULL: a flag for each field, group "Sampling". */
+const qw_opt *qw_sampling_params_options(size_t *n_rows);
+/** Take the options that were given (flag, environment or config file) as if they were JSON. */
+QW_MUST_CHECK qw_status qw_sampling_params_apply_options(qw_sampling_params *p, const qw_opts *opts,
+                                                         qw_error *err);
+
+/** Check ranges, and what only the server and model know (`limits` may be NULL). */
+QW_MUST_CHECK qw_status qw_sampling_params_validate(const qw_sampling_params *p,
+                                                    const qw_sampling_limits *limits,
+                                                    const char **param, qw_error *err);
+/** True if the best token is taken each time. */
+static inline bool qw_sampling_params_is_greedy(const qw_sampling_params *p)
+{
+    return p->temperature < 1e-5;
+}
 
 #endif

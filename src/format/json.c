@@ -11,20 +11,6 @@ void qw_json_init(void)
     json_object_seed(0); // from the system's randomness: hostile keys cannot be made to collide
 }
 
-qw_status qw_json_parse(json_t **out, const char *text, size_t len, const char *what, qw_error *err)
-{
-    json_error_t je;
-    json_t *v = json_loadb(len ? text : "", len,
-                           JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &je);
-    if (!v) {
-        if (json_error_code(&je) == json_error_out_of_memory) return qw_fail_memory(err, len, what);
-        return qw_fail(err, QW_ERR_FORMAT, "%s: no valid JSON: %s (line %d, column %d)", what,
-                       je.text, je.line, je.column);
-    }
-    *out = v;
-    return QW_OK;
-}
-
 qw_status qw_json_load(json_t **out, const char *path, size_t max, qw_error *err)
 {
     qw_buf text;

@@ -14,8 +14,9 @@ void qw_json_init(void);
 
 /**
  * Parse one JSON value of any kind. Duplicate keys, invalid UTF-8 (lone surrogates too), trailing
- * text, nesting beyond 2,048 and integers beyond int64 are errors. NUL (\u0000) is legal in
- * strings: use json_string_length. `what` names the text in errors. Caller owns *out (json_decref).
+ * text, nesting beyond 2,048, integers beyond int64 and numbers beyond double are errors. NUL
+ * (\u0000) is legal in strings, not in keys: use json_string_length. `what` names the text in
+ * errors. Caller owns *out (json_decref).
  */
 QW_MUST_CHECK qw_status qw_json_parse(json_t **out, const char *text, size_t len, const char *what,
                                       qw_error *err);

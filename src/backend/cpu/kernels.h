@@ -1,0 +1,94 @@
+#ifndef QW_BACKEND_CPU_KERNELS_H
+#define QW_BACKEND_CPU_KERNELS_H
+
+#include "backend/ops.h"
+
+/**
+ * Tile kernels: what one thread does between two barriers. The plain C versions (cpu/ref) fix the
+ * order and the rounding of every sum (cpu-kernels.md 3.0); each faster level must give the same
+ * bits. None can fail or allocates; all are safe on any thread that has FTZ and DAZ on.
+ */
+
+/**
+ * Product of panels with rows of activations:
+ *   c[m][16 p + l] = sum over k of w[p][k][l] * x[m][k]      k in the order 1, 0, 3, 2, ...
+ * one fp32 accumulator from +0, one fused multiply-add per k.
+ *
+ * w  n_panels panels one after the other, each kp x 16 elements in the layout of its dtype
+ * x  [n_rows] rows of kp floats, x_stride floats apart, +0 beyond the logical width
+ * c  [n_rows] rows of 16 * n_panels floats, c_stride apart, overwritten; must not overlap x
+ */
+typedef void qw_gemm_fn(float *restrict c, size_t c_stride, const void *restrict w, int n_panels,
+                        const float *restrict x, size_t x_stride, int n_rows, int kp);
+
+/** y = RMSNorm(x) * weight over n values; y may be x (qwen3-dense.md 3.2). */
+typedef void qw_rms_norm_fn(float *y, const float *x, const float *weight, int n, float eps,
+                            bool round);
+
+/** x = rotate(RMSNorm(x) * weight), one head of d values, halves paired (qwen3-dense.md 3.4).
+ *  cos, sin [d/2]. */
+typedef void qw_norm_rope_fn(float *x, const float *weight, const float *cos, const float *sin,
+                             int d, float eps, bool round);
+
+/** Epilogues on one row of n sums `t` (bias already added). STORE: y = t. RESIDUAL: y = y + t. */
+typedef void qw_store_fn(float *y, const float *t, int n, bool round);
+/** y[i] = silu(gate[i]) * up[i] for 16 values: one panel pair. */
+typedef void qw_silu_mul_fn(float *y, const float *gate, const float *up, int n, bool round);
+
+/** One kv head of one sequence: rows of queries against the pages. */
+typedef struct qw_attn_tile {
+    float *out;      /* [n_rows][out_stride], `group` heads of head_dim columns */
+    size_t out_stride;
+    const float *q;  /* [n_rows][q_stride], `group` heads of head_dim columns */
+    size_t q_stride;
+    int n_rows, group;
+    int first_pos;   /* row r sees positions 0 .. first_pos + r */
+    float scale;
+    const uint8_t *kv; /* K part of this head in block 0 */
+    const int32_t *block_table;
+    const qw_kv_layout *layout;
+    float *scratch;  /* QW_ATTN_SCRATCH(head_dim_padded) floats, this thread's own */
+    bool round;
+} qw_attn_tile;
+
+#define QW_ATTN_TILE 64      /* positions per tile: fixed by the numerics, not by the block size */
+#define QW_ATTN_SEGMENT 1024 /* positions per segment */
+#define QW_ATTN_MAX_GROUP_ROWS 48
+/** Floats of scratch: running and segment sums for every query of a tile, scores, widened K and V. */
+#define QW_ATTN_SCRATCH(dp)                                                                        \
+    ((size_t)QW_ATTN_MAX_GROUP_ROWS * (3 * (size_t)(dp) + QW_ATTN_TILE + 8) +                      \
+     2 * QW_ATTN_TILE * (size_t)(dp))
+
+typedef void qw_attention_fn(const qw_attn_tile *tile);
+
+/** Write one position's key and value head (d values each) into its slot of a page. */
+typedef void qw_kv_store_fn(uint8_t *kv, const qw_kv_layout *layout, int slot, const float *k,
+                            const float *v);
+
+typedef struct qw_kernels {
+    const char *isa;
+    qw_gemm_fn *gemm_bf16, *gemm_f16, *gemm_f32;
+    qw_rms_norm_fn *rms_norm;
+    qw_norm_rope_fn *norm_rope;
+    qw_store_fn *store, *residual;
+    qw_silu_mul_fn *silu_mul;
+    qw_attention_fn *attention_bf16, *attention_f32;
+    qw_kv_store_fn *kv_store_bf16, *kv_store_f32;
+} qw_kernels;
+
+/** Fill the table: plain C first, then overrides up to the levels in `cpu` (QW_CPU_* bits; 0 = ref). */
+void qw_kernels_init(qw_kernels *k, unsigned cpu);
+
+// cpu/ref: the definitions
+qw_gemm_fn qw_gemm_bf16_ref, qw_gemm_f16_ref, qw_gemm_f32_ref;
+qw_rms_norm_fn qw_rms_norm_ref;
+qw_norm_rope_fn qw_norm_rope_ref;
+qw_store_fn qw_store_ref, qw_residual_ref;
+qw_silu_mul_fn qw_silu_mul_ref;
+qw_attention_fn qw_attention_bf16_ref, qw_attention_f32_ref;
+qw_kv_store_fn qw_kv_store_bf16_ref, qw_kv_store_f32_ref;
+
+// cpu/x86, from the bodies in cpu/simd
+qw_gemm_fn qw_gemm_bf16_avx2, qw_gemm_f16_avx2, qw_gemm_f32_avx2;
+
+#endif

@@ -1,0 +1,175 @@
+// Attention over pages, by the canonical definition of cpu-kernels.md 3.7: tiles of 64 positions,
+// segments of 1,024, merged in ascending order. Each query is computed by itself, so its result
+// cannot depend on the rows beside it; faster versions share the reads, not the arithmetic.
+//
+//   page of one kv head, bf16                          fp32
+//   K  [bs/16][D/2][16 positions][2 of d]              [bs/16][D][16 positions]
+//   V  [bs][D/32][16][2]: word i = (v[i], v[16 + i])   [bs][D]
+
+#include "backend/cpu/kernels.h"
+
+#include <math.h>
+
+#include "base/fmath.h"
+
+typedef void scores_fn(float s[16], const uint8_t *k_part, const float *q, int d, int dp);
+typedef void add_value_fn(float *a, float p, const uint8_t *v_part, int slot, int d, int dp);
+
+static void scores_bf16(float s[16], const uint8_t *k_part, const float *q, int d, int dp)
+{
+    (void)dp;
+    const uint16_t *k = (const uint16_t *)k_part;
+    for (int l = 0; l < 16; l++) s[l] = 0.0f;
+    for (int i = 0; i < d; i += 2, k += 32) {
+        for (int l = 0; l < 16; l++) s[l] = fmaf(qw_bf16_to_f32(k[2 * l + 1]), q[i + 1], s[l]);
+        for (int l = 0; l < 16; l++) s[l] = fmaf(qw_bf16_to_f32(k[2 * l]), q[i], s[l]);
+    }
+}
+
+static void scores_f32(float s[16], const uint8_t *k_part, const float *q, int d, int dp)
+{
+    (void)dp;
+    const float *k = (const float *)k_part;
+    for (int l = 0; l < 16; l++) s[l] = 0.0f;
+    for (int i = 0; i < d; i += 2, k += 32) {
+        for (int l = 0; l < 16; l++) s[l] = fmaf(k[16 + l], q[i + 1], s[l]);
+        for (int l = 0; l < 16; l++) s[l] = fmaf(k[l], q[i], s[l]);
+    }
+}
+
+// Index of v[d] in a position's row of a bf16 V part.
+static inline size_t v_index(int d)
+{
+    return (size_t)(d / 32 * 32 + d % 16 * 2 + d % 32 / 16);
+}
+
+static void add_value_bf16(float *a, float p, const uint8_t *v_part, int slot, int d, int dp)
+{
+    const uint16_t *v = (const uint16_t *)v_part + (size_t)slot * (size_t)dp;
+    for (int i = 0; i < d; i++) a[i] = fmaf(p, qw_bf16_to_f32(v[v_index(i)]), a[i]);
+}
+
+static void add_value_f32(float *a, float p, const uint8_t *v_part, int slot, int d, int dp)
+{
+    const float *v = (const float *)v_part + (size_t)slot * (size_t)dp;
+    for (int i = 0; i < d; i++) a[i] = fmaf(p, v[i], a[i]);
+}
+
+// Softmax state of one query over the positions seen so far.
+typedef struct state {
+    float m, l;
+    float *a; /* [head_dim] */
+} state;
+
+static const uint8_t *part_of(const qw_attn_tile *t, int pos)
+{
+    const qw_kv_layout *kv = t->layout;
+    return t->kv + (size_t)t->block_table[pos / kv->block_size] * kv->block_bytes;
+}
+
+// Add positions [begin, end) of one tile, end <= begin + 64 and all of them visible.
+static void add_tile(state *s, const qw_attn_tile *t, const float *q, int begin, int end,
+                     scores_fn *scores, add_value_fn *add_value)
+{
+    const qw_kv_layout *kv = t->layout;
+    int n = end - begin, d = kv->head_dim, dp = kv->head_dim_padded;
+    size_t k_sub = 16 * (size_t)dp * (size_t)(qw_dtype_bits(kv->dtype) / 8); // 16 positions of K
+    float p[QW_ATTN_TILE];
+    float max = -INFINITY;
+    for (int j = 0; j < QW_ATTN_TILE; j++) {
+        if (j % 16 == 0 && j < n) {
+            int slot = (begin + j) % kv->block_size;
+            scores(p + j, part_of(t, begin + j) + (size_t)(slot / 16) * k_sub, q, d, dp);
+        }
+        p[j] = j < n ? p[j] * t->scale : -INFINITY;
+        if (p[j] > max) max = p[j];
+    }
+    float m = max > s->m ? max : s->m;
+    float shift = m == -INFINITY ? 0.0f : m;
+    float c = qw_exp_ref(s->m - shift), lanes[16];
+    for (int j = 0; j < QW_ATTN_TILE; j++) p[j] = j < n ? qw_exp_ref(p[j] - shift) : 0.0f;
+    for (int l = 0; l < 16; l++) lanes[l] = ((p[l] + p[16 + l]) + p[32 + l]) + p[48 + l];
+    s->l = fmaf(s->l, c, qw_fold16(lanes));
+    for (int i = 0; i < d; i++) s->a[i] *= c;
+    for (int j = 0; j < n; j++)
+        add_value(s->a, p[j], part_of(t, begin + j) + kv->part_size, (begin + j) % kv->block_size,
+                  d, dp);
+    s->m = m;
+}
+
+static void state_reset(state *s, int d)
+{
+    s->m = -INFINITY;
+    s->l = 0.0f;
+    for (int i = 0; i < d; i++) s->a[i] = 0.0f;
+}
+
+static void merge(state *s, const state *seg, int d)
+{
+    if (seg->m == -INFINITY) return;
+    float m = seg->m > s->m ? seg->m : s->m;
+    float c = qw_exp_ref(s->m - m), e = qw_exp_ref(seg->m - m);
+    s->l = fmaf(s->l, c, seg->l * e);
+    for (int i = 0; i < d; i++) s->a[i] = fmaf(s->a[i], c, seg->a[i] * e);
+    s->m = m;
+}
+
+static void attention(const qw_attn_tile *t, scores_fn *scores, add_value_fn *add_value)
+{
+    int d = t->layout->head_dim;
+    state all = {.a = t->scratch}, seg = {.a = t->scratch + t->layout->head_dim_padded};
+    for (int r = 0; r < t->n_rows; r++) {
+        int n = t->first_pos + r + 1; // visible positions
+        for (int g = 0; g < t->group; g++) {
+            const float *q = t->q + (size_t)r * t->q_stride + (size_t)g * (size_t)d;
+            float *out = t->out + (size_t)r * t->out_stride + (size_t)g * (size_t)d;
+            state_reset(&all, d);
+            for (int s0 = 0; s0 < n; s0 += QW_ATTN_SEGMENT) {
+                int s1 = n - s0 < QW_ATTN_SEGMENT ? n : s0 + QW_ATTN_SEGMENT;
+                state_reset(&seg, d);
+                for (int b = s0; b < s1; b += QW_ATTN_TILE)
+                    add_tile(&seg, t, q, b, s1 - b < QW_ATTN_TILE ? s1 : b + QW_ATTN_TILE, scores,
+                             add_value);
+                merge(&all, &seg, d);
+            }
+            for (int i = 0; i < d; i++) {
+                float o = all.a[i] / all.l + 0.0f; // + 0: no negative zero
+                out[i] = t->round ? qw_round_bf16(o) : o;
+            }
+        }
+    }
+}
+
+void qw_attention_bf16_ref(const qw_attn_tile *tile)
+{
+    attention(tile, scores_bf16, add_value_bf16);
+}
+
+void qw_attention_f32_ref(const qw_attn_tile *tile)
+{
+    attention(tile, scores_f32, add_value_f32);
+}
+
+void qw_kv_store_bf16_ref(uint8_t *kv, const qw_kv_layout *layout, int slot, const float *k,
+                          const float *v)
+{
+    int dp = layout->head_dim_padded;
+    uint16_t *k_sub = (uint16_t *)kv + (size_t)(slot / 16 * 16) * (size_t)dp;
+    uint16_t *v_row = (uint16_t *)(kv + layout->part_size) + (size_t)slot * (size_t)dp;
+    for (int i = 0; i < layout->head_dim; i++) {
+        k_sub[i / 2 * 32 + slot % 16 * 2 + i % 2] = qw_f32_to_bf16(k[i]);
+        v_row[v_index(i)] = qw_f32_to_bf16(v[i]);
+    }
+}
+
+void qw_kv_store_f32_ref(uint8_t *kv, const qw_kv_layout *layout, int slot, const float *k,
+                         const float *v)
+{
+    int dp = layout->head_dim_padded;
+    float *k_sub = (float *)kv + (size_t)(slot / 16 * 16) * (size_t)dp;
+    float *v_row = (float *)(kv + layout->part_size) + (size_t)slot * (size_t)dp;
+    for (int i = 0; i < layout->head_dim; i++) {
+        k_sub[i * 16 + slot % 16] = k[i];
+        v_row[i] = v[i];
+    }
+}

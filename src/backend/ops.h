@@ -1,0 +1,157 @@
+#ifndef QW_BACKEND_OPS_H
+#define QW_BACKEND_OPS_H
+
+#include "base/dtype.h"
+#include "base/status.h"
+
+/**
+ * The contract of every operation a model is made of. One table per device; the plain C versions on
+ * CPU define the results, and every other version is tested against them (docs/numerics.md).
+ *
+ * Activations are row-major fp32 matrices, one row per token of the flat batch. Row strides are in
+ * floats and come from qw_row_stride(): columns between the logical width and the stride hold +0,
+ * are cleared when the buffer is made, and every operation keeps them so. Under `round` (dtype
+ * bfloat16) values are rounded to bfloat16 where the reference implementation rounds
+ * (qwen3-dense.md 3), but stay in fp32 containers; without it nothing is rounded below fp32.
+ *
+ * No operation allocates, fails or logs. All run on the engine thread, which the device's own
+ * threads help; when an operation returns, its outputs are complete.
+ */
+
+typedef struct qw_backend qw_backend;
+
+/** Row-major matrix in a file: rows x cols, borrowed, possibly misaligned. */
+typedef struct qw_host_matrix {
+    const void *data;
+    qw_dtype dtype; /* F32, F16 or BF16 */
+    int rows, cols;
+} qw_host_matrix;
+
+/** One element, widened to fp32 (exact). */
+float qw_host_matrix_at(const qw_host_matrix *m, size_t row, size_t col);
+
+/** How the rows of several matrices that share an input are put into one set of panels. */
+typedef enum qw_concat {
+    QW_CONCAT_STACK,      /* one after the other, each starting on a panel (q, k, v) */
+    QW_CONCAT_INTERLEAVE, /* panel by panel in turn: g0 u0 g1 u1 ... (gate, up) */
+} qw_concat;
+
+/**
+ * Weights of one product, packed for the device (cpu-kernels.md 2.1): panels of 16 output rows, k
+ * innermost. Row i of segment s comes out in column segment_column[s] + i of the product (stacked),
+ * or gate row i and up row i meet in the SiLU epilogue (interleaved).
+ */
+typedef struct qw_linear {
+    void *panels;
+    size_t size;       /* bytes of panels */
+    size_t panel_size; /* bytes of one panel */
+    qw_dtype dtype;    /* BF16, F16 or F32 */
+    int n_panels;
+    int k, kp;         /* inputs; rounded up as the layout wants */
+    float *bias;       /* [16 * n_panels], +0 where there is none; NULL: no bias at all */
+    size_t bias_size;  /* bytes */
+    int n_segments;
+    int segment_column[3];
+} qw_linear;
+
+/** What happens to a product before it is stored; roundings as cpu-kernels.md 3.6. */
+typedef enum qw_epilogue {
+    QW_EPILOGUE_STORE,    /* y = t */
+    QW_EPILOGUE_RESIDUAL, /* y = y + t */
+    QW_EPILOGUE_SILU_MUL, /* y = silu(gate) * up, interleaved panels: half as many columns */
+} qw_epilogue;
+
+/** KV cache of one layer: pages of `block_size` positions, [block][kv head]{K part, V part}. */
+typedef struct qw_kv_layout {
+    qw_dtype dtype;      /* BF16 or F32 */
+    int block_size;      /* 16, 32, ... 128 positions */
+    int n_kv_heads;
+    int head_dim;        /* even */
+    int head_dim_padded; /* multiple of 32 */
+    size_t part_size;    /* bytes of a K part and of a V part */
+    size_t block_bytes;  /* n_kv_heads * 2 * part_size */
+} qw_kv_layout;
+
+/** One sequence's rows in the flat batch. */
+typedef struct qw_seq_range {
+    int first_row;  /* in the flat batch */
+    int n_rows;     /* tokens of this sequence in this step, >= 1 */
+    int first_pos;  /* position of the first of them; positions ascend by one */
+    const int32_t *block_table; /* block of positions [i*bs, (i+1)*bs), up to the last row's */
+} qw_seq_range;
+
+/** Per-head norm, rotation and cache write of one layer (qwen3-dense.md 3.3 steps 2 and 3). */
+typedef struct qw_qkv_args {
+    float *qkv;  /* [n_tokens][stride]; q is normalized and rotated in place */
+    size_t stride;
+    int q_column, k_column, v_column;
+    int n_heads;
+    const float *q_norm, *k_norm; /* [head_dim] */
+    const float *cos, *sin;       /* [n_tokens][head_dim / 2], rounded as the model wants */
+    float eps;
+    uint8_t *kv; /* this layer's pages */
+    const qw_kv_layout *layout;
+    const qw_seq_range *seqs;
+    int n_seqs;
+    bool round;
+} qw_qkv_args;
+
+/** Causal attention of one layer over the pages (cpu-kernels.md 3.7: the canonical definition). */
+typedef struct qw_attention_args {
+    float *out;      /* [n_tokens][out_stride], head-major columns; overwritten */
+    size_t out_stride;
+    const float *q;  /* [n_tokens][q_stride], first head at column 0 */
+    size_t q_stride;
+    int n_heads;     /* a multiple of the layout's n_kv_heads */
+    float scale;
+    const uint8_t *kv;
+    const qw_kv_layout *layout;
+    const qw_seq_range *seqs;
+    int n_seqs;
+    bool round;
+} qw_attention_args;
+
+typedef struct qw_ops {
+    /** y[i] = table[ids[i]] widened to fp32; ids are inside the table. */
+    void (*embed)(qw_backend *be, float *y, size_t y_stride, const qw_host_matrix *table,
+                  const int32_t *ids, int n_ids);
+
+    /** RMSNorm of each row over `n` values, weight [n] fp32 (qwen3-dense.md 3.2). y may be x. */
+    void (*rms_norm)(qw_backend *be, float *y, size_t y_stride, const float *x, size_t x_stride,
+                     const float *weight, int n, float eps, int n_rows, bool round);
+
+    /** y = epilogue(x * w^T + bias) for n_rows rows. y must not overlap x. */
+    void (*linear)(qw_backend *be, float *y, size_t y_stride, const float *x, size_t x_stride,
+                   const qw_linear *w, int n_rows, qw_epilogue epilogue, bool round);
+
+    void (*norm_rope_store)(qw_backend *be, const qw_qkv_args *args);
+    void (*attention)(qw_backend *be, const qw_attention_args *args);
+
+    /** y[i] = x[rows[i]] for n values each; y must not overlap x. */
+    void (*gather_rows)(qw_backend *be, float *y, size_t y_stride, const float *x, size_t x_stride,
+                        const int32_t *rows, int n_rows, int n);
+} qw_ops;
+
+/** Floats from one row to the next for rows of `width` values: room for every panel's padding, and
+ *  not a multiple of 4 KiB, so that the rows of a tile do not share cache sets. */
+static inline size_t qw_row_stride(size_t width)
+{
+    return (width + 63) / 64 * 64 + 16;
+}
+
+/** Fill in the derived fields of a layout. */
+static inline qw_kv_layout qw_kv_layout_make(qw_dtype dtype, int block_size, int n_kv_heads,
+                                             int head_dim)
+{
+    int padded = (head_dim + 31) / 32 * 32;
+    size_t part = (size_t)block_size * (size_t)padded * (size_t)(qw_dtype_bits(dtype) / 8);
+    return (qw_kv_layout){.dtype = dtype,
+                          .block_size = block_size,
+                          .n_kv_heads = n_kv_heads,
+                          .head_dim = head_dim,
+                          .head_dim_padded = padded,
+                          .part_size = part,
+                          .block_bytes = 2 * part * (size_t)n_kv_heads};
+}
+
+#endif

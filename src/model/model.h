@@ -1,0 +1,76 @@
+#ifndef QW_MODEL_MODEL_H
+#define QW_MODEL_MODEL_H
+
+#include "backend/backend.h"
+#include "format/checkpoint.h"
+#include "format/model_config.h"
+
+/** Compute precision of activations (--dtype). */
+typedef enum qw_compute {
+    QW_COMPUTE_BF16, /* rounded where the reference rounds (qwen3-dense.md 3) */
+    QW_COMPUTE_F32,  /* fp32 throughout: the accuracy reference */
+} qw_compute;
+
+/** Limits that size the step buffers. */
+typedef struct qw_model_limits {
+    int max_tokens;      /* rows of the flat batch */
+    int max_logit_rows;  /* rows whose logits are computed in one call */
+} qw_model_limits;
+
+/** What a model needs before anything is loaded, in bytes. */
+typedef struct qw_model_footprint {
+    size_t weights;      /* packed panels, norms, biases */
+    size_t activations;  /* step buffers */
+    size_t kv_per_block; /* all layers, for the layout asked about */
+} qw_model_footprint;
+
+/** One step over the flat batch. Arrays are borrowed for the call. */
+typedef struct qw_model_step {
+    int n_tokens;               /* rows, <= max_tokens */
+    const int32_t *token_ids;   /* [n_tokens], each in [0, vocab_size) */
+    const int32_t *positions;   /* [n_tokens] */
+    const qw_seq_range *seqs;   /* [n_seqs], ascending rows, covering all of them */
+    int n_seqs;
+    uint8_t *const *kv;         /* [num_hidden_layers] pages of each layer */
+    const qw_kv_layout *layout;
+} qw_model_step;
+
+typedef struct qw_model qw_model;
+
+/** Bytes for a config, from sizes alone: nothing is read, nothing is allocated. */
+QW_MUST_CHECK qw_status qw_model_measure(qw_model_footprint *out, const qw_model_config *config,
+                                         const qw_checkpoint *checkpoint,
+                                         const qw_model_limits *limits, const qw_kv_layout *layout,
+                                         qw_error *err);
+
+/** Progress of loading, from 0 to total bytes; called on the loading thread. */
+typedef void qw_model_progress_fn(void *ctx, size_t done, size_t total);
+
+/**
+ * Load: check every tensor's name, shape and dtype, pack the products, size the step buffers.
+ * `config` and `checkpoint` are borrowed until qw_model_free (the embedding rows stay in the map).
+ */
+QW_MUST_CHECK qw_status qw_model_load(qw_model **out, qw_backend *backend,
+                                      const qw_model_config *config,
+                                      const qw_checkpoint *checkpoint, qw_compute compute,
+                                      const qw_model_limits *limits, qw_model_progress_fn *progress,
+                                      void *progress_ctx, qw_error *err);
+void qw_model_free(qw_model *m);
+
+/** Run all layers; the hidden states after the last layer stay in the model until the next call. */
+void qw_model_forward(qw_model *m, const qw_model_step *step);
+
+/**
+ * Logits of `n_rows` (<= max_logit_rows) rows of the last step: final norm and lm_head.
+ * Returns [n_rows][*stride] fp32, valid until the next call; columns 0 .. vocab_size - 1 count.
+ */
+const float *qw_model_logits(qw_model *m, const int32_t *rows, int n_rows, size_t *stride);
+
+/** As qw_model_forward, but stops after the first `n_layers` layers (0: the embedding). Test aid. */
+void qw_model_forward_layers(qw_model *m, const qw_model_step *step, int n_layers);
+/** Hidden state of a row of the last step, hidden_size values. Test aid. */
+const float *qw_model_hidden(const qw_model *m, int row);
+/** Row i of the last qw_model_logits after the final norm, hidden_size values. Test aid. */
+const float *qw_model_normed(const qw_model *m, int i);
+
+#endif

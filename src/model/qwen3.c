@@ -1,0 +1,430 @@
+// Qwen3 dense decoder (qwen3-dense.md 2 and 3).
+
+#include <math.h>
+
+#include "base/mem.h"
+#include "base/str.h"
+#include "model/model.h"
+#include "model/rope.h"
+#include "model/weights.h"
+
+typedef struct layer {
+    float *input_norm, *post_attention_norm; /* [hidden_size] */
+    float *q_norm, *k_norm;                  /* [head_dim] */
+    qw_linear qkv, o, gate_up, down;
+} layer;
+
+struct qw_model {
+    qw_backend *be;
+    const qw_model_config *config;
+    qw_model_limits limits;
+    bool round; /* dtype bfloat16 */
+    qw_arena arena; /* norms and the list of layers; model lifetime */
+    int n_layers;
+    layer *layers;
+    float *final_norm;
+    qw_host_matrix embed_tokens; /* rows stay in the mapped file */
+    qw_linear lm_head;
+    qw_rope rope;
+    float scale; /* head_dim^-0.5 */
+
+    // Step scratch: one mapping, cut up once. Widths in floats, strides from qw_row_stride.
+    void *scratch;
+    size_t scratch_size;
+    size_t hidden_stride, qkv_stride, heads_stride, mlp_stride, logits_stride;
+    float *hidden;   /* residual stream [max_tokens] */
+    float *normed;   /* [max_tokens] */
+    float *qkv;      /* [max_tokens] */
+    float *heads;    /* attention output [max_tokens] */
+    float *mlp;      /* silu(gate) * up [max_tokens] */
+    float *cos, *sin; /* [max_tokens][head_dim / 2] */
+    float *logit_in, *logit_normed, *logits; /* [max_logit_rows] */
+};
+
+#define LAYER "model.layers.%d."
+
+static int heads_width(const qw_model_config *c)
+{
+    return (int)(c->num_attention_heads * c->head_dim);
+}
+
+static int kv_width(const qw_model_config *c)
+{
+    return (int)(c->num_key_value_heads * c->head_dim);
+}
+
+static int round16(int n)
+{
+    return (n + 15) / 16 * 16;
+}
+
+// Tensors
+
+typedef struct tensor_row {
+    const char *pattern;
+    int64_t rows, cols;
+} tensor_row;
+
+static qw_status list_layer(qw_weight_list *list, const qw_model_config *c, int i, qw_error *err)
+{
+    int64_t h = c->hidden_size, f = c->intermediate_size, q = heads_width(c), kv = kv_width(c);
+    const tensor_row rows[] = {
+        {LAYER "input_layernorm.weight", h, 0},
+        {LAYER "self_attn.q_proj.weight", q, h},
+        {LAYER "self_attn.k_proj.weight", kv, h},
+        {LAYER "self_attn.v_proj.weight", kv, h},
+        {LAYER "self_attn.q_norm.weight", c->head_dim, 0},
+        {LAYER "self_attn.k_norm.weight", c->head_dim, 0},
+        {LAYER "self_attn.o_proj.weight", h, q},
+        {LAYER "post_attention_layernorm.weight", h, 0},
+        {LAYER "mlp.gate_proj.weight", f, h},
+        {LAYER "mlp.up_proj.weight", f, h},
+        {LAYER "mlp.down_proj.weight", h, f},
+        // with attention_bias only
+        {LAYER "self_attn.q_proj.bias", q, 0},
+        {LAYER "self_attn.k_proj.bias", kv, 0},
+        {LAYER "self_attn.v_proj.bias", kv, 0},
+        {LAYER "self_attn.o_proj.bias", h, 0},
+    };
+    size_t n = QW_ARRAY_LEN(rows) - (c->attention_bias ? 0 : 4);
+    qw_status st = QW_OK;
+    for (size_t r = 0; r < n && st == QW_OK; r++)
+        st = qw_weight_list_add(list, rows[r].pattern, i, rows[r].rows, rows[r].cols, err);
+    return st;
+}
+
+static bool may_skip(const char *name, const void *ctx)
+{
+    const qw_model_config *c = ctx;
+    int64_t i_layer;
+    if (qw_str_ends_with(qw_str_of(name), QW_STR("rotary_emb.inv_freq"))) return true;
+    if (c->tie_word_embeddings && qw_str_starts_with(qw_str_of(name), QW_STR("lm_head."))) return true;
+    // Layers beyond num_hidden_layers: a model cut short by --hf-overrides runs its first layers.
+    const char *p = "model.layers.";
+    if (!qw_str_starts_with(qw_str_of(name), qw_str_of(p))) return false;
+    const char *number = name + strlen(p), *dot = strchr(number, '.');
+    return dot && qw_str_to_i64((qw_str){number, (size_t)(dot - number)}, &i_layer) &&
+           i_layer >= c->num_hidden_layers;
+}
+
+static qw_status check_tensors(const qw_model_config *c, const qw_checkpoint *ck, qw_error *err)
+{
+    qw_weight_list list;
+    qw_weight_list_init(&list);
+    int64_t v = c->vocab_size, h = c->hidden_size;
+    qw_status st = qw_weight_list_add(&list, "model.embed_tokens.weight", -1, v, h, err);
+    if (st == QW_OK) st = qw_weight_list_add(&list, "model.norm.weight", -1, h, 0, err);
+    if (st == QW_OK && !c->tie_word_embeddings)
+        st = qw_weight_list_add(&list, "lm_head.weight", -1, v, h, err);
+    for (int i = 0; i < c->num_hidden_layers && st == QW_OK; i++) st = list_layer(&list, c, i, err);
+    if (st == QW_OK) st = qw_weight_list_check(&list, ck, may_skip, c, err);
+    qw_weight_list_release(&list);
+    return st;
+}
+
+// Products: which tensors they are made of
+
+typedef struct product {
+    const char *weights[3], *biases[3];
+    int n;
+    qw_concat concat;
+} product;
+
+static const product qkv_product = {
+    {LAYER "self_attn.q_proj.weight", LAYER "self_attn.k_proj.weight",
+     LAYER "self_attn.v_proj.weight"},
+    {LAYER "self_attn.q_proj.bias", LAYER "self_attn.k_proj.bias", LAYER "self_attn.v_proj.bias"},
+    3,
+    QW_CONCAT_STACK};
+static const product o_product = {
+    {LAYER "self_attn.o_proj.weight"}, {LAYER "self_attn.o_proj.bias"}, 1, QW_CONCAT_STACK};
+static const product gate_up_product = {
+    {LAYER "mlp.gate_proj.weight", LAYER "mlp.up_proj.weight"}, {0}, 2, QW_CONCAT_INTERLEAVE};
+static const product down_product = {{LAYER "mlp.down_proj.weight"}, {0}, 1, QW_CONCAT_STACK};
+
+static product lm_head_product(const qw_model_config *c)
+{
+    return (product){{c->tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight"},
+                     {0}, 1, QW_CONCAT_STACK};
+}
+
+static bool product_bytes(size_t *total, const product *p, const qw_checkpoint *ck, int i)
+{
+    int rows[3];
+    qw_dtype dtypes[3];
+    int k = 0;
+    for (int s = 0; s < p->n; s++) {
+        qw_host_matrix m = qw_weight_view(ck, p->weights[s], i);
+        rows[s] = m.rows;
+        dtypes[s] = m.dtype;
+        k = m.cols;
+    }
+    size_t size;
+    return qw_linear_bytes(&size, rows, dtypes, p->n, k) && qw_add_size(total, *total, size);
+}
+
+static qw_status pack(qw_model *m, qw_linear *out, const product *p, const qw_checkpoint *ck, int i,
+                      qw_error *err)
+{
+    qw_host_matrix segments[3], biases[3] = {{0}};
+    bool has_bias = p->biases[0] && m->config->attention_bias;
+    for (int s = 0; s < p->n; s++) {
+        segments[s] = qw_weight_view(ck, p->weights[s], i);
+        if (has_bias) biases[s] = qw_weight_view(ck, p->biases[s], i);
+    }
+    return m->be->linear_pack(m->be, out, segments, has_bias ? biases : NULL, p->n, p->concat, err);
+}
+
+// Sizes
+
+// Widths of the step buffers, and the bytes they take together.
+static bool plan_scratch(qw_model *m, size_t *total)
+{
+    const qw_model_config *c = m->config;
+    size_t tokens = (size_t)m->limits.max_tokens, rows = (size_t)m->limits.max_logit_rows;
+    m->hidden_stride = qw_row_stride((size_t)c->hidden_size);
+    m->qkv_stride = qw_row_stride((size_t)round16(heads_width(c)) + 2 * (size_t)round16(kv_width(c)));
+    m->heads_stride = qw_row_stride((size_t)heads_width(c));
+    m->mlp_stride = qw_row_stride((size_t)c->intermediate_size);
+    m->logits_stride = qw_row_stride((size_t)c->vocab_size);
+    size_t per_token = 2 * m->hidden_stride + m->qkv_stride + m->heads_stride + m->mlp_stride +
+                       (size_t)c->head_dim;
+    size_t per_row = 2 * m->hidden_stride + m->logits_stride, a, b, sum;
+    return qw_mul_size(&a, per_token, tokens) && qw_mul_size(&b, per_row, rows) &&
+           qw_add_size(&sum, a, b) && qw_mul_size(total, sum, sizeof(float));
+}
+
+qw_status qw_model_measure(qw_model_footprint *out, const qw_model_config *config,
+                           const qw_checkpoint *checkpoint, const qw_model_limits *limits,
+                           const qw_kv_layout *layout, qw_error *err)
+{
+    qw_status st = check_tensors(config, checkpoint, err);
+    if (st != QW_OK) return st;
+    qw_model m = {.config = config, .limits = *limits};
+    qw_model_footprint f = {0};
+    product head = lm_head_product(config);
+    bool ok = plan_scratch(&m, &f.activations) && product_bytes(&f.weights, &head, checkpoint, -1);
+    for (int i = 0; i < config->num_hidden_layers && ok; i++) {
+        ok = product_bytes(&f.weights, &qkv_product, checkpoint, i) &&
+             product_bytes(&f.weights, &o_product, checkpoint, i) &&
+             product_bytes(&f.weights, &gate_up_product, checkpoint, i) &&
+             product_bytes(&f.weights, &down_product, checkpoint, i);
+    }
+    size_t norms = (2 * (size_t)config->hidden_size + 2 * (size_t)config->head_dim) * sizeof(float);
+    ok = ok && qw_mul_size(&norms, norms, (size_t)config->num_hidden_layers) &&
+         qw_add_size(&f.weights, f.weights, norms) &&
+         qw_mul_size(&f.kv_per_block, layout->block_bytes, (size_t)config->num_hidden_layers);
+    if (!ok) return qw_fail(err, QW_ERR_FORMAT, "config.json describes a model larger than any memory");
+    *out = f;
+    return QW_OK;
+}
+
+// Loading
+
+static void cut_scratch(qw_model *m)
+{
+    float *p = m->scratch;
+    size_t tokens = (size_t)m->limits.max_tokens, rows = (size_t)m->limits.max_logit_rows;
+    size_t half = (size_t)m->config->head_dim / 2;
+    struct {
+        float **out;
+        size_t n;
+    } parts[] = {
+        {&m->hidden, tokens * m->hidden_stride},    {&m->normed, tokens * m->hidden_stride},
+        {&m->qkv, tokens * m->qkv_stride},          {&m->heads, tokens * m->heads_stride},
+        {&m->mlp, tokens * m->mlp_stride},          {&m->logit_in, rows * m->hidden_stride},
+        {&m->logit_normed, rows * m->hidden_stride}, {&m->logits, rows * m->logits_stride},
+        {&m->cos, tokens * half},                   {&m->sin, tokens * half},
+    };
+    for (size_t i = 0; i < QW_ARRAY_LEN(parts); i++) {
+        *parts[i].out = p;
+        p += parts[i].n;
+    }
+}
+
+static float *load_vector(qw_model *m, const qw_checkpoint *ck, const char *pattern, int i, int64_t n)
+{
+    float *v = qw_arena_array(&m->arena, (size_t)n, sizeof *v);
+    if (v) qw_weight_widen(v, ck, pattern, i);
+    return v;
+}
+
+static qw_status load_layer(qw_model *m, const qw_checkpoint *ck, int i, qw_error *err)
+{
+    layer *l = &m->layers[i];
+    int64_t h = m->config->hidden_size, d = m->config->head_dim;
+    l->input_norm = load_vector(m, ck, LAYER "input_layernorm.weight", i, h);
+    l->post_attention_norm = load_vector(m, ck, LAYER "post_attention_layernorm.weight", i, h);
+    l->q_norm = load_vector(m, ck, LAYER "self_attn.q_norm.weight", i, d);
+    l->k_norm = load_vector(m, ck, LAYER "self_attn.k_norm.weight", i, d);
+    if (!l->input_norm || !l->post_attention_norm || !l->q_norm || !l->k_norm)
+        return qw_fail_memory(err, (size_t)h * sizeof(float), "norm weights");
+    qw_status st = pack(m, &l->qkv, &qkv_product, ck, i, err);
+    if (st == QW_OK) st = pack(m, &l->o, &o_product, ck, i, err);
+    if (st == QW_OK) st = pack(m, &l->gate_up, &gate_up_product, ck, i, err);
+    if (st == QW_OK) st = pack(m, &l->down, &down_product, ck, i, err);
+    return st;
+}
+
+static qw_status load(qw_model *m, const qw_checkpoint *ck, qw_model_progress_fn *progress,
+                      void *progress_ctx, qw_error *err)
+{
+    const qw_model_config *c = m->config;
+    qw_status st = check_tensors(c, ck, err);
+    if (st != QW_OK) return st;
+    if (!plan_scratch(m, &m->scratch_size))
+        return qw_fail(err, QW_ERR_NO_MEMORY, "the step buffers do not fit in memory");
+    m->scratch = qw_mem_map(m->scratch_size, 4096);
+    if (!m->scratch) return qw_fail_memory(err, m->scratch_size, "the step buffers");
+    cut_scratch(m);
+    m->layers = qw_arena_array(&m->arena, (size_t)c->num_hidden_layers, sizeof *m->layers);
+    m->final_norm = load_vector(m, ck, "model.norm.weight", -1, c->hidden_size);
+    if (!m->layers || !m->final_norm) return qw_fail_memory(err, 0, "the list of layers");
+    m->n_layers = (int)c->num_hidden_layers;
+    st = qw_rope_init(&m->rope, c, err);
+    m->embed_tokens = qw_weight_view(ck, "model.embed_tokens.weight", -1);
+    size_t n_parts = (size_t)m->n_layers + 1;
+    for (int i = 0; i < m->n_layers && st == QW_OK; i++) {
+        st = load_layer(m, ck, i, err);
+        if (progress) progress(progress_ctx, (size_t)i + 1, n_parts);
+    }
+    product head = lm_head_product(c);
+    if (st == QW_OK) st = pack(m, &m->lm_head, &head, ck, -1, err);
+    if (progress) progress(progress_ctx, n_parts, n_parts);
+    return st;
+}
+
+qw_status qw_model_load(qw_model **out, qw_backend *backend, const qw_model_config *config,
+                        const qw_checkpoint *checkpoint, qw_compute compute,
+                        const qw_model_limits *limits, qw_model_progress_fn *progress,
+                        void *progress_ctx, qw_error *err)
+{
+    qw_model *m = qw_mem_calloc(1, sizeof *m);
+    if (!m) return qw_fail_memory(err, sizeof *m, "the model");
+    m->be = backend;
+    m->config = config;
+    m->limits = *limits;
+    m->round = compute == QW_COMPUTE_BF16;
+    m->scale = 1.0f / sqrtf((float)config->head_dim);
+    qw_arena_init(&m->arena, (size_t)1 << 20);
+    qw_status st = load(m, checkpoint, progress, progress_ctx, err);
+    if (st != QW_OK) {
+        qw_model_free(m);
+        return st;
+    }
+    *out = m;
+    return QW_OK;
+}
+
+void qw_model_free(qw_model *m)
+{
+    if (!m) return;
+    for (int i = 0; i < m->n_layers; i++) {
+        m->be->linear_release(m->be, &m->layers[i].qkv);
+        m->be->linear_release(m->be, &m->layers[i].o);
+        m->be->linear_release(m->be, &m->layers[i].gate_up);
+        m->be->linear_release(m->be, &m->layers[i].down);
+    }
+    m->be->linear_release(m->be, &m->lm_head);
+    qw_rope_release(&m->rope);
+    qw_mem_unmap(m->scratch, m->scratch_size);
+    qw_arena_release(&m->arena);
+    qw_mem_free(m);
+}
+
+// Forward
+
+static void attention_block(qw_model *m, const layer *l, const qw_model_step *step, int i_layer)
+{
+    const qw_model_config *c = m->config;
+    const qw_ops *op = m->be->ops;
+    float eps = (float)c->rms_norm_eps;
+    op->rms_norm(m->be, m->normed, m->hidden_stride, m->hidden, m->hidden_stride, l->input_norm,
+                 (int)c->hidden_size, eps, step->n_tokens, m->round);
+    op->linear(m->be, m->qkv, m->qkv_stride, m->normed, m->hidden_stride, &l->qkv, step->n_tokens,
+               QW_EPILOGUE_STORE, m->round);
+    op->norm_rope_store(m->be, &(qw_qkv_args){.qkv = m->qkv,
+                                              .stride = m->qkv_stride,
+                                              .q_column = l->qkv.segment_column[0],
+                                              .k_column = l->qkv.segment_column[1],
+                                              .v_column = l->qkv.segment_column[2],
+                                              .n_heads = (int)c->num_attention_heads,
+                                              .q_norm = l->q_norm,
+                                              .k_norm = l->k_norm,
+                                              .cos = m->cos,
+                                              .sin = m->sin,
+                                              .eps = eps,
+                                              .kv = step->kv[i_layer],
+                                              .layout = step->layout,
+                                              .seqs = step->seqs,
+                                              .n_seqs = step->n_seqs,
+                                              .round = m->round});
+    op->attention(m->be, &(qw_attention_args){.out = m->heads,
+                                              .out_stride = m->heads_stride,
+                                              .q = m->qkv,
+                                              .q_stride = m->qkv_stride,
+                                              .n_heads = (int)c->num_attention_heads,
+                                              .scale = m->scale,
+                                              .kv = step->kv[i_layer],
+                                              .layout = step->layout,
+                                              .seqs = step->seqs,
+                                              .n_seqs = step->n_seqs,
+                                              .round = m->round});
+    op->linear(m->be, m->hidden, m->hidden_stride, m->heads, m->heads_stride, &l->o, step->n_tokens,
+               QW_EPILOGUE_RESIDUAL, m->round);
+}
+
+static void mlp_block(qw_model *m, const layer *l, int n_tokens)
+{
+    const qw_model_config *c = m->config;
+    const qw_ops *op = m->be->ops;
+    op->rms_norm(m->be, m->normed, m->hidden_stride, m->hidden, m->hidden_stride,
+                 l->post_attention_norm, (int)c->hidden_size, (float)c->rms_norm_eps, n_tokens,
+                 m->round);
+    op->linear(m->be, m->mlp, m->mlp_stride, m->normed, m->hidden_stride, &l->gate_up, n_tokens,
+               QW_EPILOGUE_SILU_MUL, m->round);
+    op->linear(m->be, m->hidden, m->hidden_stride, m->mlp, m->mlp_stride, &l->down, n_tokens,
+               QW_EPILOGUE_RESIDUAL, m->round);
+}
+
+void qw_model_forward_layers(qw_model *m, const qw_model_step *step, int n_layers)
+{
+    QW_ASSERT(step->n_tokens >= 1 && step->n_tokens <= m->limits.max_tokens);
+    qw_rope_fill(&m->rope, m->cos, m->sin, step->positions, step->n_tokens, m->round);
+    m->be->ops->embed(m->be, m->hidden, m->hidden_stride, &m->embed_tokens, step->token_ids,
+                      step->n_tokens);
+    for (int i = 0; i < n_layers; i++) {
+        attention_block(m, &m->layers[i], step, i);
+        mlp_block(m, &m->layers[i], step->n_tokens);
+    }
+}
+
+void qw_model_forward(qw_model *m, const qw_model_step *step)
+{
+    qw_model_forward_layers(m, step, m->n_layers);
+}
+
+const float *qw_model_logits(qw_model *m, const int32_t *rows, int n_rows, size_t *stride)
+{
+    QW_ASSERT(n_rows >= 1 && n_rows <= m->limits.max_logit_rows);
+    const qw_ops *op = m->be->ops;
+    int h = (int)m->config->hidden_size;
+    op->gather_rows(m->be, m->logit_in, m->hidden_stride, m->hidden, m->hidden_stride, rows, n_rows,
+                    h);
+    op->rms_norm(m->be, m->logit_normed, m->hidden_stride, m->logit_in, m->hidden_stride,
+                 m->final_norm, h, (float)m->config->rms_norm_eps, n_rows, m->round);
+    op->linear(m->be, m->logits, m->logits_stride, m->logit_normed, m->hidden_stride, &m->lm_head,
+               n_rows, QW_EPILOGUE_STORE, m->round);
+    *stride = m->logits_stride;
+    return m->logits;
+}
+
+const float *qw_model_hidden(const qw_model *m, int row)
+{
+    return m->hidden + (size_t)row * m->hidden_stride;
+}
+
+const float *qw_model_normed(const qw_model *m, int i)
+{
+    return m->logit_normed + (size_t)i * m->hidden_stride;
+}

@@ -1,0 +1,134 @@
+#include "model/weights.h"
+
+#include "base/buf.h"
+
+void qw_weight_list_init(qw_weight_list *list)
+{
+    *list = (qw_weight_list){0};
+    qw_arena_init(&list->names, 16384);
+}
+
+void qw_weight_list_release(qw_weight_list *list)
+{
+    qw_arena_release(&list->names);
+    qw_mem_free(list->specs);
+    *list = (qw_weight_list){0};
+}
+
+static void format_name(char out[256], const char *pattern, int layer)
+{
+    if (layer < 0) {
+        snprintf(out, 256, "%s", pattern);
+        return;
+    }
+    const char *hole = strstr(pattern, "%d");
+    QW_ASSERT(hole);
+    snprintf(out, 256, "%.*s%d%s", (int)(hole - pattern), pattern, layer, hole + 2);
+}
+
+qw_status qw_weight_list_add(qw_weight_list *list, const char *pattern, int layer, int64_t rows,
+                             int64_t cols, qw_error *err)
+{
+    char name[256];
+    format_name(name, pattern, layer);
+    if (list->n_specs == list->cap) {
+        size_t cap = list->cap ? list->cap * 2 : 64;
+        qw_weight_spec *specs = qw_mem_realloc(list->specs, cap * sizeof *specs);
+        if (!specs) return qw_fail_memory(err, cap * sizeof *specs, "the list of tensors");
+        list->specs = specs;
+        list->cap = cap;
+    }
+    char *copy = qw_arena_strndup(&list->names, name, strlen(name));
+    if (!copy) return qw_fail_memory(err, strlen(name), "a tensor name");
+    list->specs[list->n_specs++] = (qw_weight_spec){copy, rows, cols};
+    return QW_OK;
+}
+
+static qw_status check_tensor(const qw_weight_spec *spec, const qw_stored_tensor *t, qw_error *err)
+{
+    int rank = spec->cols ? 2 : 1;
+    if (t->rank != (size_t)rank || t->shape[0] != (size_t)spec->rows ||
+        (rank == 2 && t->shape[1] != (size_t)spec->cols)) {
+        char have[128] = "";
+        for (size_t i = 0, n = 0; i < t->rank && n < sizeof have - 24; i++)
+            n += (size_t)snprintf(have + n, sizeof have - n, "%s%zu", i ? ", " : "", t->shape[i]);
+        char want[64];
+        if (rank == 2) snprintf(want, sizeof want, "%" PRId64 ", %" PRId64, spec->rows, spec->cols);
+        else snprintf(want, sizeof want, "%" PRId64, spec->rows);
+        return qw_fail(err, QW_ERR_FORMAT,
+                       "tensor '%s' has shape [%s], but config.json asks for [%s]", spec->name, have,
+                       want);
+    }
+    if (t->dtype != QW_DTYPE_BF16 && t->dtype != QW_DTYPE_F16 && t->dtype != QW_DTYPE_F32)
+        return qw_fail(err, QW_ERR_UNSUPPORTED,
+                       "tensor '%s' has dtype %s; BF16, F16 and F32 weights can be run", spec->name,
+                       qw_dtype_name(t->dtype));
+    return QW_OK;
+}
+
+// All expected tensors, or a sentence with the first ten that are missing.
+static qw_status check_expected(const qw_weight_list *list, const qw_checkpoint *checkpoint,
+                                qw_error *err)
+{
+    size_t n_missing = 0;
+    qw_buf missing;
+    qw_buf_init(&missing, 4096);
+    qw_status st = QW_OK;
+    for (size_t i = 0; i < list->n_specs && st == QW_OK; i++) {
+        const qw_stored_tensor *t = qw_checkpoint_find(checkpoint, list->specs[i].name);
+        if (t) st = check_tensor(&list->specs[i], t, err);
+        else if (n_missing++ < 10)
+            qw_buf_printf(&missing, "%s'%s'", n_missing > 1 ? ", " : "", list->specs[i].name);
+    }
+    if (st == QW_OK) st = qw_buf_check(&missing, "the list of missing tensors", err);
+    if (st == QW_OK && n_missing > 0)
+        st = qw_fail(err, QW_ERR_FORMAT, "%zu of %zu tensors are missing: %s%s; is this the whole "
+                     "checkpoint, and is config.json its own?", n_missing, list->n_specs,
+                     missing.data, n_missing > 10 ? ", ..." : "");
+    qw_buf_release(&missing);
+    return st;
+}
+
+qw_status qw_weight_list_check(const qw_weight_list *list, const qw_checkpoint *checkpoint,
+                               bool (*may_skip)(const char *name, const void *ctx), const void *ctx,
+                               qw_error *err)
+{
+    qw_status st = check_expected(list, checkpoint, err);
+    if (st != QW_OK) return st;
+    qw_map expected;
+    qw_map_init(&expected);
+    for (size_t i = 0; i < list->n_specs && st == QW_OK; i++)
+        st = qw_map_put(&expected, qw_str_of(list->specs[i].name), 0, NULL, err);
+    for (size_t i = 0; i < checkpoint->n_tensors && st == QW_OK; i++) {
+        const qw_stored_tensor *t = checkpoint->tensors[i];
+        if (!qw_map_get(&expected, qw_str_of(t->name), NULL) && !may_skip(t->name, ctx))
+            st = qw_fail(err, QW_ERR_UNSUPPORTED,
+                         "tensor '%s' has no place in this model; a weight that is left out would "
+                         "change the answers", t->name);
+    }
+    qw_map_release(&expected);
+    return st;
+}
+
+static const qw_stored_tensor *find(const qw_checkpoint *checkpoint, const char *pattern, int layer)
+{
+    char name[256];
+    format_name(name, pattern, layer);
+    const qw_stored_tensor *t = qw_checkpoint_find(checkpoint, name);
+    QW_ASSERT(t); // qw_weight_list_check has seen it
+    return t;
+}
+
+qw_host_matrix qw_weight_view(const qw_checkpoint *checkpoint, const char *pattern, int layer)
+{
+    const qw_stored_tensor *t = find(checkpoint, pattern, layer);
+    bool vector = t->rank == 1;
+    return (qw_host_matrix){t->data, t->dtype, vector ? 1 : (int)t->shape[0],
+                            (int)t->shape[vector ? 0 : 1]};
+}
+
+void qw_weight_widen(float *out, const qw_checkpoint *checkpoint, const char *pattern, int layer)
+{
+    qw_host_matrix m = qw_weight_view(checkpoint, pattern, layer);
+    for (int i = 0; i < m.cols; i++) out[i] = qw_host_matrix_at(&m, 0, (size_t)i);
+}

@@ -1,0 +1,42 @@
+#ifndef QW_MODEL_WEIGHTS_H
+#define QW_MODEL_WEIGHTS_H
+
+#include "backend/ops.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "format/checkpoint.h"
+
+/** A tensor that a model expects. */
+typedef struct qw_weight_spec {
+    const char *name; /* owned by the list's arena */
+    int64_t rows;     /* first dimension */
+    int64_t cols;     /* second dimension; 0: a vector */
+} qw_weight_spec;
+
+/** Everything a model expects of its checkpoint, to be checked in one go. */
+typedef struct qw_weight_list {
+    qw_arena names;
+    qw_weight_spec *specs;
+    size_t n_specs, cap;
+} qw_weight_list;
+
+void qw_weight_list_init(qw_weight_list *list);
+void qw_weight_list_release(qw_weight_list *list);
+/** Expect `name` (a printf format with one %d for `layer`; layer < 0: no argument). */
+QW_MUST_CHECK qw_status qw_weight_list_add(qw_weight_list *list, const char *pattern, int layer,
+                                           int64_t rows, int64_t cols, qw_error *err);
+/**
+ * Every expected tensor is there with its shape and a float dtype, and nothing else is, except the
+ * names that `may_skip` accepts. Missing names are listed, up to ten.
+ */
+QW_MUST_CHECK qw_status qw_weight_list_check(const qw_weight_list *list,
+                                             const qw_checkpoint *checkpoint,
+                                             bool (*may_skip)(const char *name, const void *ctx),
+                                             const void *ctx, qw_error *err);
+
+/** View of a tensor that the list has checked: rows x cols, or a vector as 1 x n. */
+qw_host_matrix qw_weight_view(const qw_checkpoint *checkpoint, const char *pattern, int layer);
+/** The same, widened to fp32 into out[n]. */
+void qw_weight_widen(float *out, const qw_checkpoint *checkpoint, const char *pattern, int layer);
+
+#endif
