@@ -20,7 +20,11 @@ void qw_json_init(void);
  */
 QW_MUST_CHECK qw_status qw_json_parse(json_t **out, const char *text, size_t len, const char *what,
                                       qw_error *err);
-/** The same for a whole file of at most `max` bytes. */
+/** The same, but an integer beyond int64 becomes a real: the model_max_length of many a
+ *  tokenizer_config.json is 10^30. */
+QW_MUST_CHECK qw_status qw_json_parse_wide(json_t **out, const char *text, size_t len,
+                                           const char *what, qw_error *err);
+/** The same as qw_json_parse for a whole file of at most `max` bytes. */
 QW_MUST_CHECK qw_status qw_json_load(json_t **out, const char *path, size_t max, qw_error *err);
 
 /** Text of a JSON string value (borrowed from `v`). */

@@ -10,6 +10,7 @@ typedef struct parser {
     const char *start, *p, *end; /* p: next byte to read */
     const char *what;            /* names the text in errors */
     int depth;
+    bool wide_integers; /* integers beyond int64 become reals */
     qw_error *err;
 } parser;
 
@@ -219,10 +220,8 @@ static qw_status parse_number(parser *ps, json_t **out)
     qw_str text = {first, (size_t)(ps->p - first)};
     int64_t i;
     double d;
-    if (is_integer) {
-        if (!qw_str_to_i64(text, &i)) return fail_at(ps, first, "too big integer");
-        return give(ps, out, json_integer(i));
-    }
+    if (is_integer && qw_str_to_i64(text, &i)) return give(ps, out, json_integer(i));
+    if (is_integer && !ps->wide_integers) return fail_at(ps, first, "too big integer");
     if (!qw_str_to_f64(text, &d)) return fail_at(ps, first, "number too large or too long");
     return give(ps, out, json_real(d));
 }
@@ -331,10 +330,16 @@ static const char *find_invalid_utf8(qw_str text)
     return NULL;
 }
 
-qw_status qw_json_parse(json_t **out, const char *text, size_t len, const char *what, qw_error *err)
+static qw_status parse_text(json_t **out, const char *text, size_t len, bool wide_integers,
+                            const char *what, qw_error *err)
 {
     if (len == 0) text = "";
-    parser ps = {.start = text, .p = text, .end = text + len, .what = what, .err = err};
+    parser ps = {.start = text,
+                 .p = text,
+                 .end = text + len,
+                 .what = what,
+                 .wide_integers = wide_integers,
+                 .err = err};
     const char *bad = find_invalid_utf8((qw_str){text, len});
     if (bad) return fail_at(&ps, bad, "invalid UTF-8");
     json_t *v;
@@ -347,4 +352,15 @@ qw_status qw_json_parse(json_t **out, const char *text, size_t len, const char *
     }
     *out = v;
     return QW_OK;
+}
+
+qw_status qw_json_parse(json_t **out, const char *text, size_t len, const char *what, qw_error *err)
+{
+    return parse_text(out, text, len, false, what, err);
+}
+
+qw_status qw_json_parse_wide(json_t **out, const char *text, size_t len, const char *what,
+                             qw_error *err)
+{
+    return parse_text(out, text, len, true, what, err);
 }

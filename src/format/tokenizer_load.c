@@ -385,25 +385,11 @@ static qw_status build_image(loader *l, void **out, size_t *size, qw_tokenizer_h
     return qw_tokenizer_image_build(out, size, h, parts, err);
 }
 
-// tokenizer_config.json: integers may exceed 64 bits (model_max_length is 10^30 in many files), so
-// all numbers are read as reals; none that is used here needs to be exact.
-static qw_status parse_config(json_t **out, qw_str text, qw_error *err)
-{
-    json_error_t je;
-    *out = json_loadb(text.len ? text.ptr : "", text.len,
-                      JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &je);
-    if (*out) return QW_OK;
-    if (json_error_code(&je) == json_error_out_of_memory)
-        return qw_fail_memory(err, text.len, "tokenizer_config.json");
-    return qw_fail(err, QW_ERR_FORMAT,
-                   "tokenizer_config.json: no valid JSON: %s (line %d, column %d)", je.text,
-                   je.line, je.column);
-}
-
 static qw_status parse_files(loader *l, const qw_str *json, const qw_str *config, qw_error *err)
 {
     qw_status st = qw_json_parse(&l->root, json->ptr, json->len, "tokenizer.json", err);
-    if (st == QW_OK && config) st = parse_config(&l->config, *config, err);
+    if (st == QW_OK && config)
+        st = qw_json_parse_wide(&l->config, config->ptr, config->len, "tokenizer_config.json", err);
     if (st == QW_OK && !json_is_object(l->root))
         st = qw_fail(err, QW_ERR_FORMAT, "tokenizer.json must hold an object, got %s",
                      qw_json_type_name(l->root));

@@ -110,10 +110,10 @@ static int32_t random_token(uint64_t *seed)
     *seed = *seed * 6364136223846793005u + 1442695040888963407u;
     uint32_t r = (uint32_t)(*seed >> 33);
     switch (r % 6) {
-    case 0: return (int32_t)(r / 6 % 151800);     // anything, holes too
-    case 1: return 94 + (int32_t)(r / 6 % 162);   // single bytes from 0x80 on (and blanks)
+    case 0: return (int32_t)(r / 6 % 151800);      // anything, holes too
+    case 1: return 94 + (int32_t)(r / 6 % 162);    // single bytes from 0x80 on (and blanks)
     case 2: return 151643 + (int32_t)(r / 6 % 26); // added tokens
-    case 3: return 5691;                          // U+FFFD itself
+    case 3: return 5691;                           // U+FFFD itself
     case 4: return 94 + (int32_t)(r / 6 % 128);
     default: return (int32_t)(r / 6 % 256);
     }

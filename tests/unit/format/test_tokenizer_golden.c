@@ -170,8 +170,10 @@ static void strings_that_break_naive_implementations(void **state)
                    235, 145233, 378, 235, 145665, 378, 235, 145988);
         assert_ids(t, "a\0b", 64, 188, 65);
         assert_ids(t, "\ufeffBOM", 3225, 33, 1898);
-        assert_ids(t, "a\xc2\x85"
-                      "b", 64, 126, 227, 65);
+        assert_ids(t,
+                   "a\xc2\x85"
+                   "b",
+                   64, 126, 227, 65);
         assert_ids(t, "<|im_end|>", 151645);
         assert_ids(t, "<|IM_START|>", 27, 91, 1791, 13044, 91, 29);
         assert_ids(t, "<<think>>", 27, 151667, 29);

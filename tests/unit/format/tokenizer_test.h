@@ -115,24 +115,26 @@ static inline char *synthetic_json(size_t *len)
 {
     qw_buf b;
     qw_buf_init(&b, 1 << 20);
-    qw_buf_puts(&b, "{\"version\": \"1.0\", \"truncation\": null, \"padding\": null,\n"
-                    "\"added_tokens\": [\n"
-                    " {\"id\": 262, \"content\": \"<s>\", \"special\": true},\n"
-                    " {\"id\": 263, \"content\": \"<s><t>\", \"special\": false},\n"
-                    " {\"id\": 264, \"content\": \"lr\", \"lstrip\": true, \"rstrip\": true},\n"
-                    " {\"id\": 265, \"content\": \"WORD\", \"single_word\": true},\n"
-                    " {\"id\": 266, \"content\": \"e\\u0301t\\u00e9\", \"normalized\": true}],\n"
-                    "\"normalizer\": {\"type\": \"NFC\"},\n"
-                    "\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [\n"
-                    " {\"type\": \"Split\", \"pattern\": {\"Regex\": \"\\\\p{L}+|\\\\s+|[^\\\\s\\\\p{L}]+\"},"
-                    " \"behavior\": \"Isolated\", \"invert\": false},\n"
-                    " {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": false,"
-                    " \"use_regex\": false}]},\n"
-                    "\"post_processor\": {\"type\": \"ByteLevel\"}, \"decoder\": {\"type\": \"ByteLevel\"},\n"
-                    "\"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null,"
-                    " \"continuing_subword_prefix\": \"\", \"end_of_word_suffix\": \"\","
-                    " \"fuse_unk\": false, \"byte_fallback\": false, \"ignore_merges\": false,\n"
-                    "\"vocab\": {");
+    qw_buf_puts(
+        &b,
+        "{\"version\": \"1.0\", \"truncation\": null, \"padding\": null,\n"
+        "\"added_tokens\": [\n"
+        " {\"id\": 262, \"content\": \"<s>\", \"special\": true},\n"
+        " {\"id\": 263, \"content\": \"<s><t>\", \"special\": false},\n"
+        " {\"id\": 264, \"content\": \"lr\", \"lstrip\": true, \"rstrip\": true},\n"
+        " {\"id\": 265, \"content\": \"WORD\", \"single_word\": true},\n"
+        " {\"id\": 266, \"content\": \"e\\u0301t\\u00e9\", \"normalized\": true}],\n"
+        "\"normalizer\": {\"type\": \"NFC\"},\n"
+        "\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [\n"
+        " {\"type\": \"Split\", \"pattern\": {\"Regex\": \"\\\\p{L}+|\\\\s+|[^\\\\s\\\\p{L}]+\"},"
+        " \"behavior\": \"Isolated\", \"invert\": false},\n"
+        " {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": false,"
+        " \"use_regex\": false}]},\n"
+        "\"post_processor\": {\"type\": \"ByteLevel\"}, \"decoder\": {\"type\": \"ByteLevel\"},\n"
+        "\"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null,"
+        " \"continuing_subword_prefix\": \"\", \"end_of_word_suffix\": \"\","
+        " \"fuse_unk\": false, \"byte_fallback\": false, \"ignore_merges\": false,\n"
+        "\"vocab\": {");
     for (int byte = 0, next = 256; byte < 256; byte++) {
         bool itself = (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
         qw_buf_printf(&b, "\"\\u%04x\": %d, ", itself ? byte : next++, byte);
