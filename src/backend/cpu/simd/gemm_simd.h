@@ -45,14 +45,6 @@ typedef struct gemm_block {
     bool add; /* continue the sums in c */
 } gemm_block;
 
-// Keep each accumulator in one register: without this gcc renames them from step to step, runs out
-// of registers and spills inside the loop.
-V16_INLINE void gemm_pin(int R, int p, v16 acc[8][GEMM_MAX_WIDE])
-{
-    V16_UNROLL
-    for (int r = 0; r < R; r++) V16_PIN(acc[r][p]);
-}
-
 // c[R][16 P] of one block, in registers.
 V16_INLINE void gemm_tile(int R, int P, gemm_kind kind, bool prefetch, const gemm_block *b)
 {
@@ -77,16 +69,14 @@ V16_INLINE void gemm_tile(int R, int P, gemm_kind kind, bool prefetch, const gem
             v16 odd = gemm_odd(kind, row);
             V16_UNROLL
             for (int r = 0; r < R; r++)
-                acc[r][p] = v16_fma(odd, v16_set1(x[(size_t)r * x_stride + 1]), acc[r][p]);
-            gemm_pin(R, p, acc);
+                acc[r][p] = v16_mac(odd, v16_set1(x[(size_t)r * x_stride + 1]), acc[r][p]);
         }
         V16_UNROLL
         for (int p = 0; p < P; p++) {
             v16 even = gemm_even(kind, w + (size_t)p * panel_stride);
             V16_UNROLL
             for (int r = 0; r < R; r++)
-                acc[r][p] = v16_fma(even, v16_set1(x[(size_t)r * x_stride]), acc[r][p]);
-            gemm_pin(R, p, acc);
+                acc[r][p] = v16_mac(even, v16_set1(x[(size_t)r * x_stride]), acc[r][p]);
         }
         w += pair_size;
         x += 2;

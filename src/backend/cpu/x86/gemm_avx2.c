@@ -5,6 +5,6 @@
 #define GEMM_WIDE(R) ((R) == 1 ? 4 : (R) == 2 ? 2 : 1)
 #define GEMM_KC 256
 #define GEMM_SLAB_PANELS 1
-#define GEMM_EXPAND_BF16 24
+#define GEMM_EXPAND_BF16 7
 
 #include "backend/cpu/simd/gemm_simd.h"

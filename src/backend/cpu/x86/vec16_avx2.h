@@ -16,9 +16,6 @@
 #define V16_UNROLL _Pragma("GCC unroll 64")
 #endif
 
-/** Tells the compiler nothing, but holds `v` in registers at this point. */
-#define V16_PIN(v) __asm__("" : "+x"((v).lo), "+x"((v).hi))
-
 typedef struct v16 {
     __m256 lo, hi;
 } v16;
@@ -91,6 +88,17 @@ V16_INLINE v16 v16_div(v16 a, v16 b)
 V16_INLINE v16 v16_fma(v16 a, v16 b, v16 c)
 {
     return (v16){_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
+}
+
+/**
+ * acc = a * b + acc, as v16_fma. Written in assembly for the inner loops of products: compilers
+ * choose other forms of the instruction there, move accumulators about and spill.
+ */
+V16_INLINE v16 v16_mac(v16 a, v16 b, v16 acc)
+{
+    __asm__("vfmadd231ps %2, %1, %0" : "+x"(acc.lo) : "x"(a.lo), "x"(b.lo));
+    __asm__("vfmadd231ps %2, %1, %0" : "+x"(acc.hi) : "x"(a.hi), "x"(b.hi));
+    return acc;
 }
 
 /** The larger; b where either is NaN. */
