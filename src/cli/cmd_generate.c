@@ -512,9 +512,7 @@ int qw_cmd_generate(int argc, char **argv)
         return status;
     qw_error err;
     qw_status st = generate(&options, &model, &cli.opts, &err);
-    status = st == QW_OK
-                 ? 0
-                 : qw_cli_fail(PROGRAM, st, &err, NULL);
+    status = st == QW_OK ? 0 : qw_cli_fail(PROGRAM, st, &err, NULL);
     qw_cli_options_release(&cli);
     return status;
 }
