@@ -9,6 +9,14 @@ static void use_avx2(qw_kernels *k)
     k->gemm_bf16 = qw_gemm_bf16_avx2;
     k->gemm_f16 = qw_gemm_f16_avx2;
     k->gemm_f32 = qw_gemm_f32_avx2;
+    k->rms_norm = qw_rms_norm_avx2;
+    k->norm_rope = qw_norm_rope_avx2;
+    k->store = qw_store_avx2;
+    k->residual = qw_residual_avx2;
+    k->silu_mul = qw_silu_mul_avx2;
+    k->kv_store_bf16 = qw_kv_store_bf16_avx2;
+    k->attention_bf16 = qw_attention_bf16_avx2;
+    k->attention_f32 = qw_attention_f32_avx2;
 }
 #endif
 

@@ -90,5 +90,11 @@ qw_kv_store_fn qw_kv_store_bf16_ref, qw_kv_store_f32_ref;
 
 // cpu/x86, from the bodies in cpu/simd
 qw_gemm_fn qw_gemm_bf16_avx2, qw_gemm_f16_avx2, qw_gemm_f32_avx2;
+qw_attention_fn qw_attention_bf16_avx2, qw_attention_f32_avx2;
+qw_rms_norm_fn qw_rms_norm_avx2;
+qw_norm_rope_fn qw_norm_rope_avx2;
+qw_store_fn qw_store_avx2, qw_residual_avx2;
+qw_silu_mul_fn qw_silu_mul_avx2;
+qw_kv_store_fn qw_kv_store_bf16_avx2;
 
 #endif

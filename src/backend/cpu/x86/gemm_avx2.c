@@ -2,7 +2,6 @@
 
 #include "backend/cpu/x86/vec16_avx2.h"
 
-#define GEMM_WIDE(R) ((R) == 1 ? 4 : (R) == 2 ? 2 : 1)
 #define GEMM_KC 256
 #define GEMM_SLAB_PANELS 1
 #define GEMM_EXPAND_BF16 7
