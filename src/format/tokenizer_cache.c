@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "format/tokenizer_internal.h"
 
-// Parsing 11 MB of JSON takes a third of a second, hashing it a millisecond. So the image that was
+// Parsing 11 MB of JSON takes half a second, hashing it a few milliseconds. So the image that was
 // once built from tokenizer.json is kept in a file that the next start maps. One file per model
 // directory, named after its real path; whether it still fits is decided by the hashes of both
 // source files, which the image carries, not by their dates.
