@@ -140,7 +140,7 @@ qw_status qw_tokenizer_open(qw_tokenizer **out, const char *model_dir, const cha
         take_note(&note, "rebuilt the tokenizer's cache", path, &why);
     if (!t) st = build(&t, &s, cache_dir, path, &note, err);
     if (st != QW_OK) {
-        st = qw_context(err, st, "tokenizer in '%s'", model_dir);
+        st = qw_context(err, st, "reading '%s/tokenizer.json'", model_dir);
         goto out;
     }
     t->note = note;
