@@ -1,13 +1,16 @@
 // The template interpreter's entry points. The work is done by
 //
-//   jinja_lexer, jinja_parser, jinja_parse_expr   text -> tree
-//   jinja_exec, jinja_eval, jinja_loop            statements, expressions, loops
-//   jinja_value, jinja_print, jinja_access        values: containers, text forms, attributes
-//   jinja_operators, jinja_format                 arithmetic, "in", "%" and str.format
-//   jinja_filters, jinja_select, jinja_tests,     the built-ins
-//   jinja_methods, jinja_strings, jinja_globals
-//   jinja_run                                     limits and memory of one rendering
-//   jinja_content                                 what a template expects as message content
+//   lexer, parser, parse_expr      text -> tokens -> tree
+//   exec, loop, eval               statements, loops, expressions
+//   value, print, access           containers, text forms, attributes and arguments
+//   operators, format, strings     arithmetic, "%" and str.format, what string built-ins share
+//   filters, select, tests,        the built-ins
+//   methods, globals
+//   run                            limits and memory of one rendering
+//   content                        what a template expects as message content
+//   text                           Python's view of Unicode text
+//
+// each in jinja_<name>.c.
 
 #include "format/chat_template.h"
 
@@ -46,8 +49,8 @@ static qw_status parse_into(qw_chat_template *t, qw_str text, const char *name, 
     if (!qw_utf8_is_valid(text)) return qw_fail(err, QW_ERR_FORMAT, "the text is no valid UTF-8");
     t->given = (qw_str){given, text.len};
     t->source = normalize_newlines(copy, text);
-    qw_status st = jinja_parse(t, err);
-    return st == QW_OK ? jinja_find_content_loops(t, err) : st;
+    qw_status st = qw_jinja_parse(t, err);
+    return st == QW_OK ? qw_jinja_find_content_loops(t, err) : st;
 }
 
 qw_status qw_chat_template_parse(qw_chat_template **out, const char *text, size_t len,
@@ -82,20 +85,20 @@ bool qw_chat_template_wants_parts(const qw_chat_template *t)
     return t->wants_parts;
 }
 
-static qw_status run_template(jinja_run *r)
+static qw_status run_template(qw_jinja_run *r)
 {
-    r->scope = jinja_alloc(r, 1, sizeof *r->scope);
-    r->context_cache = jinja_alloc(r, r->tmpl->n_names, sizeof *r->context_cache);
+    r->scope = qw_jinja_alloc(r, 1, sizeof *r->scope);
+    r->context_cache = qw_jinja_alloc(r, r->tmpl->n_names, sizeof *r->context_cache);
     if (!r->scope || !r->context_cache) return r->failed;
-    JINJA_TRY(jinja_exec(r, r->tmpl->body));
-    return jinja_check_output(r);
+    QW_JINJA_TRY(qw_jinja_exec(r, r->tmpl->body));
+    return qw_jinja_check_output(r);
 }
 
 qw_status qw_chat_template_render(const qw_chat_template *t, const json_t *context, qw_buf *out,
                                   const qw_chat_template_options *options, qw_error *err)
 {
     qw_error local;
-    jinja_run r = {
+    qw_jinja_run r = {
         .tmpl = t,
         .context = context,
         .opt = options ? options : &qw_chat_template_defaults,

@@ -2,28 +2,28 @@
 
 #include "format/jinja_internal.h"
 
-qw_status jinja_lookup(jinja_run *r, int32_t name, jinja_value *out)
+qw_status qw_jinja_lookup(qw_jinja_run *r, int32_t name, qw_jinja_value *out)
 {
-    for (const jinja_scope *s = r->scope; s; s = s->parent) {
-        JINJA_TRY(jinja_step(r, s->n / 16));
+    for (const qw_jinja_scope *s = r->scope; s; s = s->parent) {
+        QW_JINJA_TRY(qw_jinja_step(r, s->n / 16));
         for (uint32_t i = 0; i < s->n; i++) {
             if (s->vars[i].name != name) continue;
             *out = s->vars[i].value;
             return QW_OK;
         }
     }
-    jinja_value *cached = &r->context_cache[name];
-    if (cached->kind == JINJA_ABSENT) {
+    qw_jinja_value *cached = &r->context_cache[name];
+    if (cached->kind == QW_JINJA_ABSENT) {
         qw_str text = r->tmpl->names[name];
         const json_t *json = json_object_getn(r->context, text.ptr, text.len);
-        const jinja_builtin *global = json ? NULL : jinja_find_global(text);
+        const qw_jinja_builtin *global = json ? NULL : qw_jinja_find_global(text);
         if (json)
-            JINJA_TRY(jinja_from_json(r, json, cached));
+            QW_JINJA_TRY(qw_jinja_from_json(r, json, cached));
         else if (global)
-            *cached = (jinja_value){.kind = JINJA_FUNCTION, .builtin = global};
+            *cached = (qw_jinja_value){.kind = QW_JINJA_FUNCTION, .builtin = global};
         else
-            *cached =
-                (jinja_value){.kind = JINJA_UNDEFINED, .missing = JINJA_MISSING_NAME, .str = text};
+            *cached = (qw_jinja_value){
+                .kind = QW_JINJA_UNDEFINED, .missing = QW_JINJA_MISSING_NAME, .str = text};
     }
     *out = *cached;
     return QW_OK;
@@ -31,338 +31,351 @@ qw_status jinja_lookup(jinja_run *r, int32_t name, jinja_value *out)
 
 // ---- literals
 
-static JINJA_OWN_FRAME qw_status eval_list(jinja_run *r, const jinja_expr *e, jinja_value *out)
+static QW_JINJA_OWN_FRAME qw_status eval_list(qw_jinja_run *r, const qw_jinja_expr *e,
+                                              qw_jinja_value *out)
 {
-    jinja_list *list = jinja_list_new(r, e->n);
+    qw_jinja_list *list = qw_jinja_list_new(r, e->n);
     if (!list) return r->failed;
-    for (const jinja_expr *item = e->first; item; item = item->next) {
-        JINJA_TRY(jinja_eval(r, item, &list->items[list->n]));
+    for (const qw_jinja_expr *item = e->first; item; item = item->next) {
+        QW_JINJA_TRY(qw_jinja_eval(r, item, &list->items[list->n]));
         list->n++;
     }
-    *out = jinja_sequence(e->type == JINJA_EXPR_LIST ? JINJA_LIST : JINJA_TUPLE, list);
+    *out = qw_jinja_sequence(e->type == QW_JINJA_EXPR_LIST ? QW_JINJA_LIST : QW_JINJA_TUPLE, list);
     return QW_OK;
 }
 
-static JINJA_OWN_FRAME qw_status eval_dict(jinja_run *r, const jinja_expr *e, jinja_value *out)
+static QW_JINJA_OWN_FRAME qw_status eval_dict(qw_jinja_run *r, const qw_jinja_expr *e,
+                                              qw_jinja_value *out)
 {
-    jinja_dict *d = jinja_dict_new(r);
+    qw_jinja_dict *d = qw_jinja_dict_new(r);
     if (!d) return r->failed;
-    for (const jinja_expr *item = e->first; item; item = item->next->next) {
-        jinja_value key, value;
-        JINJA_TRY(jinja_eval(r, item, &key));
-        JINJA_TRY(jinja_eval(r, item->next, &value));
-        JINJA_TRY(jinja_dict_put(r, d, &key, &value));
+    for (const qw_jinja_expr *item = e->first; item; item = item->next->next) {
+        qw_jinja_value key, value;
+        QW_JINJA_TRY(qw_jinja_eval(r, item, &key));
+        QW_JINJA_TRY(qw_jinja_eval(r, item->next, &value));
+        QW_JINJA_TRY(qw_jinja_dict_put(r, d, &key, &value));
     }
-    *out = (jinja_value){.kind = JINJA_DICT, .dict = d};
+    *out = (qw_jinja_value){.kind = QW_JINJA_DICT, .dict = d};
     return QW_OK;
 }
 
 // ---- operators
 
-static JINJA_OWN_FRAME qw_status eval_arithmetic(jinja_run *r, const jinja_expr *e,
-                                                 jinja_value *out)
+static QW_JINJA_OWN_FRAME qw_status eval_arithmetic(qw_jinja_run *r, const qw_jinja_expr *e,
+                                                    qw_jinja_value *out)
 {
-    jinja_value a, b;
-    JINJA_TRY(jinja_eval(r, e->a, &a));
-    JINJA_TRY(jinja_eval(r, e->b, &b));
-    return jinja_arithmetic(r, e->op, &a, &b, out);
+    qw_jinja_value a, b;
+    QW_JINJA_TRY(qw_jinja_eval(r, e->a, &a));
+    QW_JINJA_TRY(qw_jinja_eval(r, e->b, &b));
+    return qw_jinja_arithmetic(r, e->op, &a, &b, out);
 }
 
-static JINJA_OWN_FRAME qw_status eval_concat(jinja_run *r, const jinja_expr *e, jinja_value *out)
+static QW_JINJA_OWN_FRAME qw_status eval_concat(qw_jinja_run *r, const qw_jinja_expr *e,
+                                                qw_jinja_value *out)
 {
     qw_str text = {"", 0}, part;
-    for (const jinja_expr *item = e->first; item; item = item->next) {
-        jinja_value v;
-        JINJA_TRY(jinja_eval(r, item, &v));
-        JINJA_TRY(jinja_to_str(r, &v, &part));
-        JINJA_TRY(jinja_concat(r, text, part, &text));
+    for (const qw_jinja_expr *item = e->first; item; item = item->next) {
+        qw_jinja_value v;
+        QW_JINJA_TRY(qw_jinja_eval(r, item, &v));
+        QW_JINJA_TRY(qw_jinja_to_str(r, &v, &part));
+        QW_JINJA_TRY(qw_jinja_concat(r, text, part, &text));
     }
-    *out = jinja_string(text);
+    *out = qw_jinja_string(text);
     return QW_OK;
 }
 
-static qw_status compare(jinja_run *r, jinja_compare op, const jinja_value *a, const jinja_value *b,
-                         bool *out)
+static qw_status compare(qw_jinja_run *r, qw_jinja_compare op, const qw_jinja_value *a,
+                         const qw_jinja_value *b, bool *out)
 {
     static const char *const names[] = {
-        [JINJA_LT] = "<", [JINJA_LE] = "<=", [JINJA_GT] = ">", [JINJA_GE] = ">="};
-    if (op == JINJA_EQ || op == JINJA_NE) {
-        JINJA_TRY(jinja_equal(r, a, b, out));
-        *out = *out == (op == JINJA_EQ);
+        [QW_JINJA_LT] = "<", [QW_JINJA_LE] = "<=", [QW_JINJA_GT] = ">", [QW_JINJA_GE] = ">="};
+    if (op == QW_JINJA_EQ || op == QW_JINJA_NE) {
+        QW_JINJA_TRY(qw_jinja_equal(r, a, b, out));
+        *out = *out == (op == QW_JINJA_EQ);
         return QW_OK;
     }
-    if (op == JINJA_IN || op == JINJA_NOT_IN) {
-        JINJA_TRY(jinja_contains(r, b, a, out));
-        *out = *out == (op == JINJA_IN);
+    if (op == QW_JINJA_IN || op == QW_JINJA_NOT_IN) {
+        QW_JINJA_TRY(qw_jinja_contains(r, b, a, out));
+        *out = *out == (op == QW_JINJA_IN);
         return QW_OK;
     }
     int order = 0;
     bool unordered = false;
-    JINJA_TRY(jinja_order(r, a, b, names[op], &order, &unordered));
-    *out = !unordered && ((op == JINJA_LT && order < 0) || (op == JINJA_LE && order <= 0) ||
-                          (op == JINJA_GT && order > 0) || (op == JINJA_GE && order >= 0));
+    QW_JINJA_TRY(qw_jinja_order(r, a, b, names[op], &order, &unordered));
+    *out = !unordered && ((op == QW_JINJA_LT && order < 0) || (op == QW_JINJA_LE && order <= 0) ||
+                          (op == QW_JINJA_GT && order > 0) || (op == QW_JINJA_GE && order >= 0));
     return QW_OK;
 }
 
 // a < b < c is a < b and b < c, with b evaluated once.
-static JINJA_OWN_FRAME qw_status eval_compare(jinja_run *r, const jinja_expr *e, jinja_value *out)
+static QW_JINJA_OWN_FRAME qw_status eval_compare(qw_jinja_run *r, const qw_jinja_expr *e,
+                                                 qw_jinja_value *out)
 {
-    jinja_value left, right;
+    qw_jinja_value left, right;
     bool holds = true;
-    JINJA_TRY(jinja_eval(r, e->first, &left));
-    for (const jinja_expr *item = e->first->next; item && holds; item = item->next) {
-        JINJA_TRY(jinja_eval(r, item, &right));
-        JINJA_TRY(compare(r, (jinja_compare)item->compare, &left, &right, &holds));
+    QW_JINJA_TRY(qw_jinja_eval(r, e->first, &left));
+    for (const qw_jinja_expr *item = e->first->next; item && holds; item = item->next) {
+        QW_JINJA_TRY(qw_jinja_eval(r, item, &right));
+        QW_JINJA_TRY(compare(r, (qw_jinja_compare)item->compare, &left, &right, &holds));
         left = right;
     }
-    *out = jinja_bool(holds);
+    *out = qw_jinja_bool(holds);
     return QW_OK;
 }
 
-static JINJA_OWN_FRAME qw_status eval_sign(jinja_run *r, const jinja_expr *e, jinja_value *out)
+static QW_JINJA_OWN_FRAME qw_status eval_sign(qw_jinja_run *r, const qw_jinja_expr *e,
+                                              qw_jinja_value *out)
 {
-    jinja_value v;
-    JINJA_TRY(jinja_eval(r, e->a, &v));
-    if (v.kind == JINJA_UNDEFINED) return jinja_fail_undefined(r, &v);
-    bool negate = e->type == JINJA_EXPR_NEGATE;
-    if (v.kind == JINJA_FLOAT) {
-        *out = jinja_float(negate ? -v.real : v.real);
+    qw_jinja_value v;
+    QW_JINJA_TRY(qw_jinja_eval(r, e->a, &v));
+    if (v.kind == QW_JINJA_UNDEFINED) return qw_jinja_fail_undefined(r, &v);
+    bool negate = e->type == QW_JINJA_EXPR_NEGATE;
+    if (v.kind == QW_JINJA_FLOAT) {
+        *out = qw_jinja_float(negate ? -v.real : v.real);
         return QW_OK;
     }
-    if (!jinja_is_integral(&v))
-        return jinja_fail(r, "bad operand type for unary %c: '%s'", negate ? '-' : '+',
-                          jinja_type_name(&v));
-    int64_t i = jinja_as_int(&v);
+    if (!qw_jinja_is_integral(&v))
+        return qw_jinja_fail(r, "bad operand type for unary %c: '%s'", negate ? '-' : '+',
+                             qw_jinja_type_name(&v));
+    int64_t i = qw_jinja_as_int(&v);
     if (negate && __builtin_sub_overflow((int64_t)0, i, &i))
-        return jinja_fail(r, "the result of integer arithmetic does not fit in 64 bits");
-    *out = jinja_int(i);
+        return qw_jinja_fail(r, "the result of integer arithmetic does not fit in 64 bits");
+    *out = qw_jinja_int(i);
     return QW_OK;
 }
 
-static qw_status truth(jinja_run *r, const jinja_value *v, bool *out)
+static qw_status truth(qw_jinja_run *r, const qw_jinja_value *v, bool *out)
 {
-    if (v->kind == JINJA_UNDEFINED && v->missing == JINJA_MISSING_UNSAFE)
-        return jinja_fail_undefined(r, v);
-    *out = jinja_truth(v);
+    if (v->kind == QW_JINJA_UNDEFINED && v->missing == QW_JINJA_MISSING_UNSAFE)
+        return qw_jinja_fail_undefined(r, v);
+    *out = qw_jinja_truth(v);
     return QW_OK;
 }
 
 // `and`, `or`, `not` and the inline if.
-static JINJA_OWN_FRAME qw_status eval_logic(jinja_run *r, const jinja_expr *e, jinja_value *out)
+static QW_JINJA_OWN_FRAME qw_status eval_logic(qw_jinja_run *r, const qw_jinja_expr *e,
+                                               qw_jinja_value *out)
 {
-    jinja_value v;
+    qw_jinja_value v;
     bool holds = false;
-    JINJA_TRY(jinja_eval(r, e->a, &v));
-    JINJA_TRY(truth(r, &v, &holds));
-    switch ((jinja_expr_type)e->type) {
-    case JINJA_EXPR_NOT: *out = jinja_bool(!holds); return QW_OK;
-    case JINJA_EXPR_AND:
-    case JINJA_EXPR_OR:
-        if (holds == (e->type == JINJA_EXPR_AND)) return jinja_eval(r, e->b, out);
+    QW_JINJA_TRY(qw_jinja_eval(r, e->a, &v));
+    QW_JINJA_TRY(truth(r, &v, &holds));
+    switch ((qw_jinja_expr_type)e->type) {
+    case QW_JINJA_EXPR_NOT: *out = qw_jinja_bool(!holds); return QW_OK;
+    case QW_JINJA_EXPR_AND:
+    case QW_JINJA_EXPR_OR:
+        if (holds == (e->type == QW_JINJA_EXPR_AND)) return qw_jinja_eval(r, e->b, out);
         *out = v;
         return QW_OK;
     default: break;
     }
-    if (holds) return jinja_eval(r, e->b, out);
-    if (e->c) return jinja_eval(r, e->c, out);
-    *out = jinja_hint("the inline if-expression evaluated to false and has no else part");
+    if (holds) return qw_jinja_eval(r, e->b, out);
+    if (e->c) return qw_jinja_eval(r, e->c, out);
+    *out = qw_jinja_hint("the inline if-expression evaluated to false and has no else part");
     return QW_OK;
 }
 
 // ---- access
 
-static JINJA_OWN_FRAME qw_status eval_attr(jinja_run *r, const jinja_expr *e, jinja_value *out)
+static QW_JINJA_OWN_FRAME qw_status eval_attr(qw_jinja_run *r, const qw_jinja_expr *e,
+                                              qw_jinja_value *out)
 {
-    jinja_value v;
-    JINJA_TRY(jinja_eval(r, e->a, &v));
-    return jinja_get_attr(r, &v, e->text, out);
+    qw_jinja_value v;
+    QW_JINJA_TRY(qw_jinja_eval(r, e->a, &v));
+    return qw_jinja_get_attr(r, &v, e->text, out);
 }
 
-static JINJA_OWN_FRAME qw_status eval_item(jinja_run *r, const jinja_expr *e, jinja_value *out)
+static QW_JINJA_OWN_FRAME qw_status eval_item(qw_jinja_run *r, const qw_jinja_expr *e,
+                                              qw_jinja_value *out)
 {
-    jinja_value v, key;
-    JINJA_TRY(jinja_eval(r, e->a, &v));
-    JINJA_TRY(jinja_eval(r, e->b, &key));
-    return jinja_get_item(r, &v, &key, out);
+    qw_jinja_value v, key;
+    QW_JINJA_TRY(qw_jinja_eval(r, e->a, &v));
+    QW_JINJA_TRY(qw_jinja_eval(r, e->b, &key));
+    return qw_jinja_get_item(r, &v, &key, out);
 }
 
-static JINJA_OWN_FRAME qw_status eval_slice(jinja_run *r, const jinja_expr *e, jinja_value *out)
+static QW_JINJA_OWN_FRAME qw_status eval_slice(qw_jinja_run *r, const qw_jinja_expr *e,
+                                               qw_jinja_value *out)
 {
-    jinja_value v, start, stop, step;
-    JINJA_TRY(jinja_eval(r, e->a, &v));
-    JINJA_TRY(jinja_eval(r, e->first, &start));
-    JINJA_TRY(jinja_eval(r, e->first->next, &stop));
-    JINJA_TRY(jinja_eval(r, e->first->next->next, &step));
-    return jinja_get_slice(r, &v, &start, &stop, &step, out);
+    qw_jinja_value v, start, stop, step;
+    QW_JINJA_TRY(qw_jinja_eval(r, e->a, &v));
+    QW_JINJA_TRY(qw_jinja_eval(r, e->first, &start));
+    QW_JINJA_TRY(qw_jinja_eval(r, e->first->next, &stop));
+    QW_JINJA_TRY(qw_jinja_eval(r, e->first->next->next, &step));
+    return qw_jinja_get_slice(r, &v, &start, &stop, &step, out);
 }
 
 // ---- calls, filters, tests
 
-static qw_status add_positional(jinja_run *r, const jinja_expr *e, jinja_list *pos)
+static qw_status add_positional(qw_jinja_run *r, const qw_jinja_expr *e, qw_jinja_list *pos)
 {
-    for (const jinja_expr *arg = e->first; arg; arg = arg->next) {
-        jinja_value v;
-        JINJA_TRY(jinja_eval(r, arg, &v));
+    for (const qw_jinja_expr *arg = e->first; arg; arg = arg->next) {
+        qw_jinja_value v;
+        QW_JINJA_TRY(qw_jinja_eval(r, arg, &v));
         if (!arg->star) {
-            JINJA_TRY(jinja_list_push(r, pos, &v));
+            QW_JINJA_TRY(qw_jinja_list_push(r, pos, &v));
             continue;
         }
-        const jinja_value *items;
+        const qw_jinja_value *items;
         size_t n;
-        JINJA_TRY(jinja_iterate(r, &v, &items, &n));
-        for (size_t i = 0; i < n; i++) JINJA_TRY(jinja_list_push(r, pos, &items[i]));
+        QW_JINJA_TRY(qw_jinja_iterate(r, &v, &items, &n));
+        for (size_t i = 0; i < n; i++) QW_JINJA_TRY(qw_jinja_list_push(r, pos, &items[i]));
     }
     return QW_OK;
 }
 
-static qw_status add_keyword(jinja_run *r, jinja_dict *kw, qw_str name, const jinja_value *v)
+static qw_status add_keyword(qw_jinja_run *r, qw_jinja_dict *kw, qw_str name,
+                             const qw_jinja_value *v)
 {
-    jinja_value key = jinja_string(name);
-    const jinja_value *before;
-    JINJA_TRY(jinja_dict_find(r, kw, &key, &before));
+    qw_jinja_value key = qw_jinja_string(name);
+    const qw_jinja_value *before;
+    QW_JINJA_TRY(qw_jinja_dict_find(r, kw, &key, &before));
     if (before)
-        return jinja_fail(r, "the keyword argument '%.*s' is given twice", (int)name.len, name.ptr);
-    return jinja_dict_put(r, kw, &key, v);
+        return qw_jinja_fail(r, "the keyword argument '%.*s' is given twice", (int)name.len,
+                             name.ptr);
+    return qw_jinja_dict_put(r, kw, &key, v);
 }
 
-static qw_status add_keywords(jinja_run *r, const jinja_expr *e, jinja_dict *kw)
+static qw_status add_keywords(qw_jinja_run *r, const qw_jinja_expr *e, qw_jinja_dict *kw)
 {
-    for (const jinja_expr *arg = e->keywords; arg; arg = arg->next) {
-        jinja_value v;
-        JINJA_TRY(jinja_eval(r, arg, &v));
+    for (const qw_jinja_expr *arg = e->keywords; arg; arg = arg->next) {
+        qw_jinja_value v;
+        QW_JINJA_TRY(qw_jinja_eval(r, arg, &v));
         if (!arg->star) {
-            JINJA_TRY(add_keyword(r, kw, arg->keyword, &v));
+            QW_JINJA_TRY(add_keyword(r, kw, arg->keyword, &v));
             continue;
         }
-        if (v.kind != JINJA_DICT)
-            return jinja_fail(r, "argument after ** must be a mapping, not %s",
-                              jinja_type_name(&v));
-        const jinja_entry *entries;
+        if (v.kind != QW_JINJA_DICT)
+            return qw_jinja_fail(r, "argument after ** must be a mapping, not %s",
+                                 qw_jinja_type_name(&v));
+        const qw_jinja_entry *entries;
         size_t n;
-        JINJA_TRY(jinja_entries(r, v.dict, &entries, &n));
+        QW_JINJA_TRY(qw_jinja_entries(r, v.dict, &entries, &n));
         for (size_t i = 0; i < n; i++) {
-            if (entries[i].key.kind != JINJA_STRING)
-                return jinja_fail(r, "keywords must be strings");
-            JINJA_TRY(add_keyword(r, kw, entries[i].key.str, &entries[i].value));
+            if (entries[i].key.kind != QW_JINJA_STRING)
+                return qw_jinja_fail(r, "keywords must be strings");
+            QW_JINJA_TRY(add_keyword(r, kw, entries[i].key.str, &entries[i].value));
         }
     }
     return QW_OK;
 }
 
 // The arguments of a call, filter or test, evaluated.
-static JINJA_OWN_FRAME qw_status eval_args(jinja_run *r, const jinja_expr *e,
-                                           const jinja_value *caller, jinja_args *out)
+static QW_JINJA_OWN_FRAME qw_status eval_args(qw_jinja_run *r, const qw_jinja_expr *e,
+                                              const qw_jinja_value *caller, qw_jinja_args *out)
 {
-    *out = (jinja_args){0};
+    *out = (qw_jinja_args){0};
     if (e->first) {
-        jinja_list *pos = jinja_list_new(r, e->n);
+        qw_jinja_list *pos = qw_jinja_list_new(r, e->n);
         if (!pos) return r->failed;
-        JINJA_TRY(add_positional(r, e, pos));
+        QW_JINJA_TRY(add_positional(r, e, pos));
         out->pos = pos->items;
         out->n_pos = pos->n;
     }
     if (!e->keywords && !caller) return QW_OK;
-    jinja_dict *kw = jinja_dict_new(r);
+    qw_jinja_dict *kw = qw_jinja_dict_new(r);
     if (!kw) return r->failed;
-    JINJA_TRY(add_keywords(r, e, kw));
-    if (caller) JINJA_TRY(add_keyword(r, kw, QW_STR("caller"), caller));
-    jinja_keyword *keywords = jinja_alloc(r, kw->n, sizeof *keywords);
+    QW_JINJA_TRY(add_keywords(r, e, kw));
+    if (caller) QW_JINJA_TRY(add_keyword(r, kw, QW_STR("caller"), caller));
+    qw_jinja_keyword *keywords = qw_jinja_alloc(r, kw->n, sizeof *keywords);
     if (!keywords) return r->failed;
     for (uint32_t i = 0; i < kw->n; i++)
-        keywords[i] = (jinja_keyword){kw->entries[i].key.str, kw->entries[i].value};
+        keywords[i] = (qw_jinja_keyword){kw->entries[i].key.str, kw->entries[i].value};
     out->kw = keywords;
     out->n_kw = kw->n;
     return QW_OK;
 }
 
-JINJA_OWN_FRAME qw_status jinja_eval_call(jinja_run *r, const jinja_expr *e,
-                                          const jinja_value *caller, jinja_value *out)
+QW_JINJA_OWN_FRAME qw_status qw_jinja_eval_call(qw_jinja_run *r, const qw_jinja_expr *e,
+                                                const qw_jinja_value *caller, qw_jinja_value *out)
 {
-    jinja_value callee;
-    jinja_args args;
-    JINJA_TRY(jinja_eval(r, e->a, &callee));
-    JINJA_TRY(eval_args(r, e, caller, &args));
+    qw_jinja_value callee;
+    qw_jinja_args args;
+    QW_JINJA_TRY(qw_jinja_eval(r, e->a, &callee));
+    QW_JINJA_TRY(eval_args(r, e, caller, &args));
     r->line = e->line;
-    return jinja_call(r, &callee, &args, out);
+    return qw_jinja_call(r, &callee, &args, out);
 }
 
-static JINJA_OWN_FRAME qw_status apply_filter(jinja_run *r, const jinja_expr *e,
-                                              const jinja_value *input, jinja_value *out)
+static QW_JINJA_OWN_FRAME qw_status apply_filter(qw_jinja_run *r, const qw_jinja_expr *e,
+                                                 const qw_jinja_value *input, qw_jinja_value *out)
 {
-    jinja_args args;
+    qw_jinja_args args;
     if (!e->builtin)
-        return jinja_fail(r, "there is no filter named '%.*s'", (int)e->text.len, e->text.ptr);
-    JINJA_TRY(eval_args(r, e, NULL, &args));
+        return qw_jinja_fail(r, "there is no filter named '%.*s'", (int)e->text.len, e->text.ptr);
+    QW_JINJA_TRY(eval_args(r, e, NULL, &args));
     r->line = e->line;
-    return jinja_call_builtin(r, e->builtin, input, &args, out);
+    return qw_jinja_call_builtin(r, e->builtin, input, &args, out);
 }
 
-static JINJA_OWN_FRAME qw_status eval_filter(jinja_run *r, const jinja_expr *e, jinja_value *out)
+static QW_JINJA_OWN_FRAME qw_status eval_filter(qw_jinja_run *r, const qw_jinja_expr *e,
+                                                qw_jinja_value *out)
 {
-    jinja_value input;
-    JINJA_TRY(jinja_eval(r, e->a, &input));
+    qw_jinja_value input;
+    QW_JINJA_TRY(qw_jinja_eval(r, e->a, &input));
     return apply_filter(r, e, &input, out);
 }
 
-JINJA_OWN_FRAME qw_status jinja_eval_filters(jinja_run *r, const jinja_expr *e,
-                                             const jinja_value *text, jinja_value *out)
+QW_JINJA_OWN_FRAME qw_status qw_jinja_eval_filters(qw_jinja_run *r, const qw_jinja_expr *e,
+                                                   const qw_jinja_value *text, qw_jinja_value *out)
 {
-    jinja_value input = *text;
-    JINJA_TRY(jinja_enter(r));
-    if (e->a) JINJA_TRY(jinja_eval_filters(r, e->a, text, &input));
-    JINJA_TRY(apply_filter(r, e, &input, out));
-    jinja_leave(r);
+    qw_jinja_value input = *text;
+    QW_JINJA_TRY(qw_jinja_enter(r));
+    if (e->a) QW_JINJA_TRY(qw_jinja_eval_filters(r, e->a, text, &input));
+    QW_JINJA_TRY(apply_filter(r, e, &input, out));
+    qw_jinja_leave(r);
     return QW_OK;
 }
 
-static JINJA_OWN_FRAME qw_status eval_test(jinja_run *r, const jinja_expr *e, jinja_value *out)
+static QW_JINJA_OWN_FRAME qw_status eval_test(qw_jinja_run *r, const qw_jinja_expr *e,
+                                              qw_jinja_value *out)
 {
-    jinja_value v;
-    jinja_args args;
+    qw_jinja_value v;
+    qw_jinja_args args;
     bool holds;
-    JINJA_TRY(jinja_eval(r, e->a, &v));
+    QW_JINJA_TRY(qw_jinja_eval(r, e->a, &v));
     if (!e->builtin)
-        return jinja_fail(r, "there is no test named '%.*s'", (int)e->text.len, e->text.ptr);
-    JINJA_TRY(eval_args(r, e, NULL, &args));
-    JINJA_TRY(jinja_run_test(r, e->builtin, &v, &args, &holds));
-    *out = jinja_bool(holds);
+        return qw_jinja_fail(r, "there is no test named '%.*s'", (int)e->text.len, e->text.ptr);
+    QW_JINJA_TRY(eval_args(r, e, NULL, &args));
+    QW_JINJA_TRY(qw_jinja_run_test(r, e->builtin, &v, &args, &holds));
+    *out = qw_jinja_bool(holds);
     return QW_OK;
 }
 
-static qw_status eval_any(jinja_run *r, const jinja_expr *e, jinja_value *out)
+static qw_status eval_any(qw_jinja_run *r, const qw_jinja_expr *e, qw_jinja_value *out)
 {
-    switch ((jinja_expr_type)e->type) {
-    case JINJA_EXPR_CONST: *out = e->constant; return QW_OK;
-    case JINJA_EXPR_NAME: return jinja_lookup(r, e->name, out);
-    case JINJA_EXPR_LIST:
-    case JINJA_EXPR_TUPLE: return eval_list(r, e, out);
-    case JINJA_EXPR_DICT: return eval_dict(r, e, out);
-    case JINJA_EXPR_CONCAT: return eval_concat(r, e, out);
-    case JINJA_EXPR_COMPARE: return eval_compare(r, e, out);
-    case JINJA_EXPR_ARITHMETIC: return eval_arithmetic(r, e, out);
-    case JINJA_EXPR_NEGATE:
-    case JINJA_EXPR_PLUS: return eval_sign(r, e, out);
-    case JINJA_EXPR_NOT:
-    case JINJA_EXPR_AND:
-    case JINJA_EXPR_OR:
-    case JINJA_EXPR_IF: return eval_logic(r, e, out);
-    case JINJA_EXPR_ATTR:
-    case JINJA_EXPR_NAMESPACE: return eval_attr(r, e, out);
-    case JINJA_EXPR_ITEM: return eval_item(r, e, out);
-    case JINJA_EXPR_SLICE: return eval_slice(r, e, out);
-    case JINJA_EXPR_CALL: return jinja_eval_call(r, e, NULL, out);
-    case JINJA_EXPR_FILTER: return eval_filter(r, e, out);
-    case JINJA_EXPR_TEST: return eval_test(r, e, out);
+    switch ((qw_jinja_expr_type)e->type) {
+    case QW_JINJA_EXPR_CONST: *out = e->constant; return QW_OK;
+    case QW_JINJA_EXPR_NAME: return qw_jinja_lookup(r, e->name, out);
+    case QW_JINJA_EXPR_LIST:
+    case QW_JINJA_EXPR_TUPLE: return eval_list(r, e, out);
+    case QW_JINJA_EXPR_DICT: return eval_dict(r, e, out);
+    case QW_JINJA_EXPR_CONCAT: return eval_concat(r, e, out);
+    case QW_JINJA_EXPR_COMPARE: return eval_compare(r, e, out);
+    case QW_JINJA_EXPR_ARITHMETIC: return eval_arithmetic(r, e, out);
+    case QW_JINJA_EXPR_NEGATE:
+    case QW_JINJA_EXPR_PLUS: return eval_sign(r, e, out);
+    case QW_JINJA_EXPR_NOT:
+    case QW_JINJA_EXPR_AND:
+    case QW_JINJA_EXPR_OR:
+    case QW_JINJA_EXPR_IF: return eval_logic(r, e, out);
+    case QW_JINJA_EXPR_ATTR:
+    case QW_JINJA_EXPR_NAMESPACE: return eval_attr(r, e, out);
+    case QW_JINJA_EXPR_ITEM: return eval_item(r, e, out);
+    case QW_JINJA_EXPR_SLICE: return eval_slice(r, e, out);
+    case QW_JINJA_EXPR_CALL: return qw_jinja_eval_call(r, e, NULL, out);
+    case QW_JINJA_EXPR_FILTER: return eval_filter(r, e, out);
+    case QW_JINJA_EXPR_TEST: return eval_test(r, e, out);
     }
     return QW_OK;
 }
 
-qw_status jinja_eval(jinja_run *r, const jinja_expr *e, jinja_value *out)
+qw_status qw_jinja_eval(qw_jinja_run *r, const qw_jinja_expr *e, qw_jinja_value *out)
 {
-    JINJA_TRY(jinja_enter(r));
-    JINJA_TRY(jinja_step(r, 1));
+    QW_JINJA_TRY(qw_jinja_enter(r));
+    QW_JINJA_TRY(qw_jinja_step(r, 1));
     r->line = e->line;
-    JINJA_TRY(eval_any(r, e, out));
-    jinja_leave(r);
+    QW_JINJA_TRY(eval_any(r, e, out));
+    qw_jinja_leave(r);
     return QW_OK;
 }

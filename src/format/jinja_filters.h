@@ -6,11 +6,11 @@
 
 #include "format/jinja_internal.h"
 
-#define JINJA_FILTER(name)                                                                         \
-    static qw_status name(jinja_run *r, const jinja_value *self, const jinja_args *args,           \
-                          jinja_value *out)
+#define QW_JINJA_FILTER(name)                                                                      \
+    static qw_status name(qw_jinja_run *r, const qw_jinja_value *self, const qw_jinja_args *args,  \
+                          qw_jinja_value *out)
 
 /** Table of the filters in jinja_select.c. */
-extern const jinja_builtin jinja_sequence_filters[];
+extern const qw_jinja_builtin qw_jinja_sequence_filters[];
 
 #endif

@@ -13,7 +13,7 @@
 
 #include "format/jinja_text.h"
 
-qw_status jinja_syntax_error(qw_error *err, int line, const char *fmt, ...)
+qw_status qw_jinja_syntax_error(qw_error *err, int line, const char *fmt, ...)
 {
     char text[400];
     va_list args;
@@ -23,31 +23,31 @@ qw_status jinja_syntax_error(qw_error *err, int line, const char *fmt, ...)
     return qw_fail(err, QW_ERR_FORMAT, "line %d: %s", line, text);
 }
 
-void jinja_lexer_init(jinja_lexer *lx, qw_str source, qw_arena *arena, qw_error *err)
+void qw_jinja_lexer_init(qw_jinja_lexer *lx, qw_str source, qw_arena *arena, qw_error *err)
 {
-    *lx = (jinja_lexer){
+    *lx = (qw_jinja_lexer){
         .source = source, .line = 1, .line_starting = true, .arena = arena, .err = err};
 }
 
-static bool at(const jinja_lexer *lx, size_t pos, const char *text)
+static bool at(const qw_jinja_lexer *lx, size_t pos, const char *text)
 {
     size_t n = strlen(text);
     return pos <= lx->source.len && lx->source.len - pos >= n &&
            memcmp(lx->source.ptr + pos, text, n) == 0;
 }
 
-static size_t skip_space(const jinja_lexer *lx, size_t pos)
+static size_t skip_space(const qw_jinja_lexer *lx, size_t pos)
 {
     while (pos < lx->source.len) {
         size_t next = pos;
-        if (!jinja_is_space(qw_utf8_next(lx->source, &next))) break;
+        if (!qw_jinja_is_space(qw_utf8_next(lx->source, &next))) break;
         pos = next;
     }
     return pos;
 }
 
 // Move to `to`, counting lines.
-static void advance(jinja_lexer *lx, size_t to)
+static void advance(qw_jinja_lexer *lx, size_t to)
 {
     for (size_t i = lx->pos; i < to; i++) lx->line += lx->source.ptr[i] == '\n';
     if (to > lx->pos) lx->line_starting = lx->source.ptr[to - 1] == '\n';
@@ -56,7 +56,7 @@ static void advance(jinja_lexer *lx, size_t to)
 
 // End of a closing tag that starts at `pos` ("%}", "-%}", "+%}" for `tag` "%}"), white space that
 // it eats included; SIZE_MAX if there is none.
-static size_t match_end(const jinja_lexer *lx, size_t pos, const char *tag, bool is_print)
+static size_t match_end(const qw_jinja_lexer *lx, size_t pos, const char *tag, bool is_print)
 {
     if (at(lx, pos, tag)) {
         pos += 2;
@@ -68,19 +68,19 @@ static size_t match_end(const jinja_lexer *lx, size_t pos, const char *tag, bool
 }
 
 // Cut the white space before a tag off `text`: `sign` is the character after the tag's opening.
-static qw_str trim_before_tag(const jinja_lexer *lx, qw_str text, char sign, bool is_print)
+static qw_str trim_before_tag(const qw_jinja_lexer *lx, qw_str text, char sign, bool is_print)
 {
-    if (sign == '-') return jinja_trim(text, false, true);
+    if (sign == '-') return qw_jinja_trim(text, false, true);
     if (sign == '+' || is_print) return text;
     size_t line = text.len;
     while (line > 0 && text.ptr[line - 1] != '\n') line--;
     if (line == 0 && !lx->line_starting) return text;
-    qw_str blanks = jinja_sub(text, line, text.len);
-    return jinja_trim(blanks, true, false).len == 0 ? jinja_sub(text, 0, line) : text;
+    qw_str blanks = qw_jinja_sub(text, line, text.len);
+    return qw_jinja_trim(blanks, true, false).len == 0 ? qw_jinja_sub(text, 0, line) : text;
 }
 
 // Position after "{% raw %}" if a raw block opens at `pos`, else SIZE_MAX.
-static size_t match_raw_begin(const jinja_lexer *lx, size_t pos)
+static size_t match_raw_begin(const qw_jinja_lexer *lx, size_t pos)
 {
     size_t p = pos + 2;
     if (at(lx, p, "-") || at(lx, p, "+")) p++;
@@ -91,18 +91,18 @@ static size_t match_raw_begin(const jinja_lexer *lx, size_t pos)
     return at(lx, p, "-%}") ? skip_space(lx, p + 3) : SIZE_MAX;
 }
 
-static bool emit_text(jinja_token *out, int line, qw_str text)
+static bool emit_text(qw_jinja_token *out, int line, qw_str text)
 {
     if (text.len == 0) return false;
-    *out = (jinja_token){.type = JINJA_TOKEN_TEXT, .line = line, .text = text};
+    *out = (qw_jinja_token){.type = QW_JINJA_TOKEN_TEXT, .line = line, .text = text};
     return true;
 }
 
 // The body of a raw block, up to and with its endraw tag.
-static qw_status next_in_raw(jinja_lexer *lx, jinja_token *out, bool *emitted)
+static qw_status next_in_raw(qw_jinja_lexer *lx, qw_jinja_token *out, bool *emitted)
 {
     size_t start = lx->pos;
-    for (size_t p = start; (p = jinja_find(lx->source, QW_STR("{%"), p)) != SIZE_MAX; p += 2) {
+    for (size_t p = start; (p = qw_jinja_find(lx->source, QW_STR("{%"), p)) != SIZE_MAX; p += 2) {
         size_t q = p + 2;
         char sign = '\0';
         if (at(lx, q, "-") || at(lx, q, "+")) sign = lx->source.ptr[q++];
@@ -110,21 +110,22 @@ static qw_status next_in_raw(jinja_lexer *lx, jinja_token *out, bool *emitted)
         if (!at(lx, q, "endraw")) continue;
         size_t end = match_end(lx, skip_space(lx, q + 6), "%}", false);
         if (end == SIZE_MAX) continue;
-        qw_str text = trim_before_tag(lx, jinja_sub(lx->source, start, p), sign, false);
+        qw_str text = trim_before_tag(lx, qw_jinja_sub(lx->source, start, p), sign, false);
         *emitted = emit_text(out, lx->line, text);
         advance(lx, end);
-        lx->mode = JINJA_IN_TEXT;
+        lx->mode = QW_JINJA_IN_TEXT;
         return QW_OK;
     }
-    return jinja_syntax_error(lx->err, lx->line, "'{%% raw %%}' has no '{%% endraw %%}'");
+    return qw_jinja_syntax_error(lx->err, lx->line, "'{%% raw %%}' has no '{%% endraw %%}'");
 }
 
 // A comment whose text starts at `from`.
-static qw_status skip_comment(jinja_lexer *lx, size_t from)
+static qw_status skip_comment(qw_jinja_lexer *lx, size_t from)
 {
     // The earliest "#}" closes, and a sign directly before it belongs to it.
-    size_t p = jinja_find(lx->source, QW_STR("#}"), from);
-    if (p == SIZE_MAX) return jinja_syntax_error(lx->err, lx->line, "the comment '{#' has no '#}'");
+    size_t p = qw_jinja_find(lx->source, QW_STR("#}"), from);
+    if (p == SIZE_MAX)
+        return qw_jinja_syntax_error(lx->err, lx->line, "the comment '{#' has no '#}'");
     size_t start = p;
     if (p > from && (at(lx, p - 1, "-") || at(lx, p - 1, "+"))) start = p - 1;
     advance(lx, match_end(lx, start, "#}", false));
@@ -132,25 +133,25 @@ static qw_status skip_comment(jinja_lexer *lx, size_t from)
 }
 
 // Next opening tag at or after `pos`; SIZE_MAX if only text is left.
-static size_t find_tag(const jinja_lexer *lx, size_t pos)
+static size_t find_tag(const qw_jinja_lexer *lx, size_t pos)
 {
-    for (; (pos = jinja_find(lx->source, QW_STR("{"), pos)) != SIZE_MAX; pos++)
+    for (; (pos = qw_jinja_find(lx->source, QW_STR("{"), pos)) != SIZE_MAX; pos++)
         if (at(lx, pos, "{{") || at(lx, pos, "{%") || at(lx, pos, "{#")) return pos;
     return SIZE_MAX;
 }
 
-static qw_status next_in_text(jinja_lexer *lx, jinja_token *out, bool *emitted)
+static qw_status next_in_text(qw_jinja_lexer *lx, qw_jinja_token *out, bool *emitted)
 {
     size_t start = lx->pos, tag = find_tag(lx, start);
     int line = lx->line;
     if (tag == SIZE_MAX) {
         advance(lx, lx->source.len);
-        *emitted = emit_text(out, line, jinja_sub(lx->source, start, lx->source.len));
+        *emitted = emit_text(out, line, qw_jinja_sub(lx->source, start, lx->source.len));
         return QW_OK;
     }
     char kind = lx->source.ptr[tag + 1];
     char sign = tag + 2 < lx->source.len ? lx->source.ptr[tag + 2] : '\0';
-    qw_str text = trim_before_tag(lx, jinja_sub(lx->source, start, tag), sign, kind == '{');
+    qw_str text = trim_before_tag(lx, qw_jinja_sub(lx->source, start, tag), sign, kind == '{');
     *emitted = emit_text(out, line, text);
     advance(lx, tag);
     size_t after = tag + 2 + (sign == '-' || sign == '+');
@@ -158,11 +159,11 @@ static qw_status next_in_text(jinja_lexer *lx, jinja_token *out, bool *emitted)
     size_t raw = kind == '%' ? match_raw_begin(lx, tag) : SIZE_MAX;
     if (raw != SIZE_MAX) {
         advance(lx, raw);
-        lx->mode = JINJA_IN_RAW;
+        lx->mode = QW_JINJA_IN_RAW;
         return QW_OK;
     }
-    lx->mode = kind == '{' ? JINJA_IN_PRINT : JINJA_IN_BLOCK;
-    lx->pending = kind == '{' ? JINJA_TOKEN_PRINT_BEGIN : JINJA_TOKEN_BLOCK_BEGIN;
+    lx->mode = kind == '{' ? QW_JINJA_IN_PRINT : QW_JINJA_IN_BLOCK;
+    lx->pending = kind == '{' ? QW_JINJA_TOKEN_PRINT_BEGIN : QW_JINJA_TOKEN_BLOCK_BEGIN;
     lx->pending_from = tag;
     lx->pending_to = after;
     return QW_OK;
@@ -177,7 +178,7 @@ static bool digit_of_base(char c, int base)
 }
 
 // Position after a run of digits with single underscores between them; `pos` if there is none.
-static size_t skip_digits(const jinja_lexer *lx, size_t pos, int base)
+static size_t skip_digits(const qw_jinja_lexer *lx, size_t pos, int base)
 {
     const char *s = lx->source.ptr;
     size_t p = pos;
@@ -192,14 +193,14 @@ static size_t skip_digits(const jinja_lexer *lx, size_t pos, int base)
     return p;
 }
 
-static size_t skip_fraction(const jinja_lexer *lx, size_t pos)
+static size_t skip_fraction(const qw_jinja_lexer *lx, size_t pos)
 {
     if (!at(lx, pos, ".")) return pos;
     size_t end = skip_digits(lx, pos + 1, 10);
     return end > pos + 1 ? end : pos;
 }
 
-static size_t skip_exponent(const jinja_lexer *lx, size_t pos)
+static size_t skip_exponent(const qw_jinja_lexer *lx, size_t pos)
 {
     if (!at(lx, pos, "e") && !at(lx, pos, "E")) return pos;
     size_t p = pos + 1;
@@ -209,7 +210,8 @@ static size_t skip_exponent(const jinja_lexer *lx, size_t pos)
 }
 
 // The integer literal [from, to) without underscores.
-static qw_status integer_value(jinja_lexer *lx, size_t from, size_t to, int base, jinja_value *out)
+static qw_status integer_value(qw_jinja_lexer *lx, size_t from, size_t to, int base,
+                               qw_jinja_value *out)
 {
     char *digits = qw_arena_alloc(lx->arena, to - from + 1);
     if (!digits) return qw_fail_memory(lx->err, to - from + 1, "a template literal");
@@ -226,18 +228,19 @@ static qw_status integer_value(jinja_lexer *lx, size_t from, size_t to, int base
             fits = false;
     }
     if (fits) {
-        *out = jinja_int(value);
+        *out = qw_jinja_int(value);
         return QW_OK;
     }
     if (base != 10)
-        return jinja_syntax_error(lx->err, lx->line, "the integer '%.*s' does not fit in 64 bits",
-                                  (int)(to - from), lx->source.ptr + from);
-    *out = (jinja_value){.kind = JINJA_BIGINT, .str = {digits, n}};
+        return qw_jinja_syntax_error(lx->err, lx->line,
+                                     "the integer '%.*s' does not fit in 64 bits", (int)(to - from),
+                                     lx->source.ptr + from);
+    *out = (qw_jinja_value){.kind = QW_JINJA_BIGINT, .str = {digits, n}};
     return QW_OK;
 }
 
 // Beyond double is infinity, as in Python: strtod on a text that was checked above.
-static qw_status float_value(jinja_lexer *lx, size_t from, size_t to, jinja_value *out)
+static qw_status float_value(qw_jinja_lexer *lx, size_t from, size_t to, qw_jinja_value *out)
 {
     char *text = qw_arena_alloc(lx->arena, to - from + 1);
     if (!text) return qw_fail_memory(lx->err, to - from + 1, "a template literal");
@@ -247,21 +250,22 @@ static qw_status float_value(jinja_lexer *lx, size_t from, size_t to, jinja_valu
     double value;
     if (!qw_str_to_f64((qw_str){text, n}, &value)) {
         if (n >= 400)
-            return jinja_syntax_error(lx->err, lx->line, "the number '%.40s...' is too long", text);
+            return qw_jinja_syntax_error(lx->err, lx->line, "the number '%.40s...' is too long",
+                                         text);
         value = __builtin_inf();
     }
-    *out = jinja_float(value);
+    *out = qw_jinja_float(value);
     return QW_OK;
 }
 
-static qw_status next_number(jinja_lexer *lx, jinja_token *out)
+static qw_status next_number(qw_jinja_lexer *lx, qw_jinja_token *out)
 {
     size_t start = lx->pos, end;
     static const struct {
         char letter;
         int base;
     } prefixes[] = {{'b', 2}, {'o', 8}, {'x', 16}};
-    out->type = JINJA_TOKEN_NUMBER;
+    out->type = QW_JINJA_TOKEN_NUMBER;
     for (size_t i = 0; i < QW_ARRAY_LEN(prefixes); i++) {
         if (!at(lx, start, "0") || start + 1 >= lx->source.len) break;
         if ((lx->source.ptr[start + 1] | 0x20) != prefixes[i].letter) continue;
@@ -269,8 +273,8 @@ static qw_status next_number(jinja_lexer *lx, jinja_token *out)
         if (at(lx, digits, "_")) digits++;
         end = skip_digits(lx, digits, prefixes[i].base);
         if (end == digits) break;
-        JINJA_TRY(integer_value(lx, digits, end, prefixes[i].base, &out->value));
-        out->text = jinja_sub(lx->source, start, end);
+        QW_JINJA_TRY(integer_value(lx, digits, end, prefixes[i].base, &out->value));
+        out->text = qw_jinja_sub(lx->source, start, end);
         advance(lx, end);
         return QW_OK;
     }
@@ -279,11 +283,11 @@ static qw_status next_number(jinja_lexer *lx, jinja_token *out)
     bool after_dot = start > 0 && lx->source.ptr[start - 1] == '.';
     end = after_dot ? whole : skip_exponent(lx, skip_fraction(lx, whole));
     if (end > whole) {
-        JINJA_TRY(float_value(lx, start, end, &out->value));
+        QW_JINJA_TRY(float_value(lx, start, end, &out->value));
     } else {
-        JINJA_TRY(integer_value(lx, start, whole, 10, &out->value));
+        QW_JINJA_TRY(integer_value(lx, start, whole, 10, &out->value));
     }
-    out->text = jinja_sub(lx->source, start, end);
+    out->text = qw_jinja_sub(lx->source, start, end);
     advance(lx, end);
     return QW_OK;
 }
@@ -306,7 +310,7 @@ static int escape_digits(qw_str s, size_t pos, int base, int min, int max, int32
 }
 
 // Decode the escape whose backslash is at s[pos]; returns its length, 0 after an error.
-static size_t decode_escape(jinja_lexer *lx, qw_str s, size_t pos, char out[4], int *out_len)
+static size_t decode_escape(qw_jinja_lexer *lx, qw_str s, size_t pos, char out[4], int *out_len)
 {
     static const char simple[] = "\\\\''\"\"a\ab\bf\fn\nr\rt\tv\v";
     char c = s.ptr[pos + 1];
@@ -335,19 +339,19 @@ static size_t decode_escape(jinja_lexer *lx, qw_str s, size_t pos, char out[4], 
         return 1;
     }
     if (n == 0 || cp > 0x10FFFF || (cp >= 0xD800 && cp < 0xE000)) {
-        (void)jinja_syntax_error(lx->err, lx->line,
-                                 "the escape '%.*s' in a string is no Unicode character",
-                                 (int)(s.len - pos < 8 ? s.len - pos : 8), s.ptr + pos);
+        (void)qw_jinja_syntax_error(lx->err, lx->line,
+                                    "the escape '%.*s' in a string is no Unicode character",
+                                    (int)(s.len - pos < 8 ? s.len - pos : 8), s.ptr + pos);
         return 0;
     }
     *out_len = qw_utf8_put(out, cp);
     return skipped + (size_t)n;
 }
 
-static qw_status decode_string(jinja_lexer *lx, qw_str raw, jinja_value *out)
+static qw_status decode_string(qw_jinja_lexer *lx, qw_str raw, qw_jinja_value *out)
 {
     if (!memchr(raw.ptr, '\\', raw.len)) {
-        *out = jinja_string(raw);
+        *out = qw_jinja_string(raw);
         return QW_OK;
     }
     // No escape is longer decoded than written.
@@ -367,23 +371,23 @@ static qw_status decode_string(jinja_lexer *lx, qw_str raw, jinja_value *out)
         n += (size_t)len;
         i += used;
     }
-    *out = jinja_string((qw_str){text, n});
+    *out = qw_jinja_string((qw_str){text, n});
     return QW_OK;
 }
 
-static qw_status next_string(jinja_lexer *lx, jinja_token *out)
+static qw_status next_string(qw_jinja_lexer *lx, qw_jinja_token *out)
 {
     size_t start = lx->pos, p = start + 1;
     char quote = lx->source.ptr[start];
     while (p < lx->source.len && lx->source.ptr[p] != quote) p += lx->source.ptr[p] == '\\' ? 2 : 1;
     if (p >= lx->source.len)
-        return jinja_syntax_error(lx->err, lx->line,
-                                  "the string that starts with %.*s is not closed",
-                                  (int)(lx->source.len - start < 20 ? lx->source.len - start : 20),
-                                  lx->source.ptr + start);
-    out->type = JINJA_TOKEN_STRING;
-    out->text = jinja_sub(lx->source, start, p + 1);
-    JINJA_TRY(decode_string(lx, jinja_sub(lx->source, start + 1, p), &out->value));
+        return qw_jinja_syntax_error(
+            lx->err, lx->line, "the string that starts with %.*s is not closed",
+            (int)(lx->source.len - start < 20 ? lx->source.len - start : 20),
+            lx->source.ptr + start);
+    out->type = QW_JINJA_TOKEN_STRING;
+    out->text = qw_jinja_sub(lx->source, start, p + 1);
+    QW_JINJA_TRY(decode_string(lx, qw_jinja_sub(lx->source, start + 1, p), &out->value));
     advance(lx, p + 1);
     return QW_OK;
 }
@@ -396,54 +400,56 @@ static bool is_name_byte(char c, bool first)
            (!first && c >= '0' && c <= '9');
 }
 
-static qw_status check_bracket(jinja_lexer *lx, char c)
+static qw_status check_bracket(qw_jinja_lexer *lx, char c)
 {
     if (c == '(' || c == '[' || c == '{') {
-        if (lx->n_brackets == JINJA_MAX_TREE_DEPTH)
-            return jinja_syntax_error(lx->err, lx->line, "'%c' nests deeper than %d brackets", c,
-                                      JINJA_MAX_TREE_DEPTH);
+        if (lx->n_brackets == QW_JINJA_MAX_TREE_DEPTH)
+            return qw_jinja_syntax_error(lx->err, lx->line, "'%c' nests deeper than %d brackets", c,
+                                         QW_JINJA_MAX_TREE_DEPTH);
         lx->brackets[lx->n_brackets++] = c == '(' ? ')' : c == '[' ? ']' : '}';
     } else if (c == ')' || c == ']' || c == '}') {
-        if (lx->n_brackets == 0) return jinja_syntax_error(lx->err, lx->line, "unexpected '%c'", c);
+        if (lx->n_brackets == 0)
+            return qw_jinja_syntax_error(lx->err, lx->line, "unexpected '%c'", c);
         char due = lx->brackets[--lx->n_brackets];
         if (due != c)
-            return jinja_syntax_error(lx->err, lx->line, "unexpected '%c', expected '%c'", c, due);
+            return qw_jinja_syntax_error(lx->err, lx->line, "unexpected '%c', expected '%c'", c,
+                                         due);
     }
     return QW_OK;
 }
 
-static qw_status next_operator(jinja_lexer *lx, jinja_token *out)
+static qw_status next_operator(qw_jinja_lexer *lx, qw_jinja_token *out)
 {
     static const char *const operators[] = {"//", "**", "==", "!=", ">=", "<=", "+", "-", "/",
                                             "*",  "%",  "~",  "[",  "]",  "(",  ")", "{", "}",
                                             ">",  "<",  "=",  ".",  ":",  "|",  ",", ";"};
     for (size_t i = 0; i < QW_ARRAY_LEN(operators); i++) {
         if (!at(lx, lx->pos, operators[i])) continue;
-        JINJA_TRY(check_bracket(lx, operators[i][0]));
-        out->type = JINJA_TOKEN_OPERATOR;
+        QW_JINJA_TRY(check_bracket(lx, operators[i][0]));
+        out->type = QW_JINJA_TOKEN_OPERATOR;
         out->text = qw_str_of(operators[i]);
         advance(lx, lx->pos + out->text.len);
         return QW_OK;
     }
     size_t next = lx->pos;
     (void)qw_utf8_next(lx->source, &next);
-    return jinja_syntax_error(lx->err, lx->line, "unexpected character '%.*s'",
-                              (int)(next - lx->pos), lx->source.ptr + lx->pos);
+    return qw_jinja_syntax_error(lx->err, lx->line, "unexpected character '%.*s'",
+                                 (int)(next - lx->pos), lx->source.ptr + lx->pos);
 }
 
-static qw_status next_in_tag(jinja_lexer *lx, jinja_token *out)
+static qw_status next_in_tag(qw_jinja_lexer *lx, qw_jinja_token *out)
 {
     advance(lx, skip_space(lx, lx->pos));
-    *out = (jinja_token){.type = JINJA_TOKEN_END, .line = lx->line};
+    *out = (qw_jinja_token){.type = QW_JINJA_TOKEN_END, .line = lx->line};
     if (lx->pos == lx->source.len) return QW_OK; // the parser says what is missing
-    bool is_print = lx->mode == JINJA_IN_PRINT;
+    bool is_print = lx->mode == QW_JINJA_IN_PRINT;
     if (lx->n_brackets == 0) { // inside brackets "}}" closes two of them
         size_t end = match_end(lx, lx->pos, is_print ? "}}" : "%}", is_print);
         if (end != SIZE_MAX) {
-            out->type = is_print ? JINJA_TOKEN_PRINT_END : JINJA_TOKEN_BLOCK_END;
+            out->type = is_print ? QW_JINJA_TOKEN_PRINT_END : QW_JINJA_TOKEN_BLOCK_END;
             out->text = is_print ? QW_STR("}}") : QW_STR("%}");
             advance(lx, end);
-            lx->mode = JINJA_IN_TEXT;
+            lx->mode = QW_JINJA_IN_TEXT;
             return QW_OK;
         }
     }
@@ -453,33 +459,35 @@ static qw_status next_in_tag(jinja_lexer *lx, jinja_token *out)
     if (!is_name_byte(c, true)) return next_operator(lx, out);
     size_t end = lx->pos + 1;
     while (end < lx->source.len && is_name_byte(lx->source.ptr[end], false)) end++;
-    out->type = JINJA_TOKEN_NAME;
-    out->text = jinja_sub(lx->source, lx->pos, end);
+    out->type = QW_JINJA_TOKEN_NAME;
+    out->text = qw_jinja_sub(lx->source, lx->pos, end);
     advance(lx, end);
     return QW_OK;
 }
 
-qw_status jinja_lexer_next(jinja_lexer *lx, jinja_token *out)
+qw_status qw_jinja_lexer_next(qw_jinja_lexer *lx, qw_jinja_token *out)
 {
     for (;;) {
-        if (lx->pending != JINJA_TOKEN_END) {
-            *out = (jinja_token){.type = lx->pending,
-                                 .line = lx->line,
-                                 .text = jinja_sub(lx->source, lx->pending_from, lx->pending_to)};
-            lx->pending = JINJA_TOKEN_END;
+        if (lx->pending != QW_JINJA_TOKEN_END) {
+            *out = (qw_jinja_token){.type = lx->pending,
+                                    .line = lx->line,
+                                    .text =
+                                        qw_jinja_sub(lx->source, lx->pending_from, lx->pending_to)};
+            lx->pending = QW_JINJA_TOKEN_END;
             advance(lx, lx->pending_to);
             return QW_OK;
         }
-        if (lx->mode == JINJA_IN_PRINT || lx->mode == JINJA_IN_BLOCK) return next_in_tag(lx, out);
+        if (lx->mode == QW_JINJA_IN_PRINT || lx->mode == QW_JINJA_IN_BLOCK)
+            return next_in_tag(lx, out);
         bool emitted = false;
-        if (lx->mode == JINJA_IN_RAW) {
-            JINJA_TRY(next_in_raw(lx, out, &emitted));
+        if (lx->mode == QW_JINJA_IN_RAW) {
+            QW_JINJA_TRY(next_in_raw(lx, out, &emitted));
         } else {
             if (lx->pos == lx->source.len) {
-                *out = (jinja_token){.type = JINJA_TOKEN_END, .line = lx->line};
+                *out = (qw_jinja_token){.type = QW_JINJA_TOKEN_END, .line = lx->line};
                 return QW_OK;
             }
-            JINJA_TRY(next_in_text(lx, out, &emitted));
+            QW_JINJA_TRY(next_in_text(lx, out, &emitted));
         }
         if (emitted) return QW_OK;
     }

@@ -6,118 +6,120 @@
 #include "format/jinja_internal.h"
 
 // The next item that passes the filter.
-static JINJA_OWN_FRAME qw_status fetch(jinja_run *r, jinja_loop *loop, jinja_value *item, bool *has)
+static QW_JINJA_OWN_FRAME qw_status fetch(qw_jinja_run *r, qw_jinja_loop *loop,
+                                          qw_jinja_value *item, bool *has)
 {
     *has = false;
     while (loop->i_item < loop->n_items && !*has) {
-        JINJA_TRY(jinja_step(r, 1));
+        QW_JINJA_TRY(qw_jinja_step(r, 1));
         *item = loop->items[loop->i_item++];
         *has = true;
         if (!loop->filtered) break;
-        jinja_scope *before = r->scope;
+        qw_jinja_scope *before = r->scope;
         r->scope = loop->filter_scope;
-        jinja_value passes;
-        JINJA_TRY(jinja_assign(r, loop->stmt->target, item));
-        JINJA_TRY(jinja_eval(r, loop->stmt->filter, &passes));
+        qw_jinja_value passes;
+        QW_JINJA_TRY(qw_jinja_assign(r, loop->stmt->target, item));
+        QW_JINJA_TRY(qw_jinja_eval(r, loop->stmt->filter, &passes));
         r->scope = before;
-        *has = jinja_truth(&passes);
+        *has = qw_jinja_truth(&passes);
     }
     return QW_OK;
 }
 
-static JINJA_OWN_FRAME qw_status start_loop(jinja_run *r, const jinja_stmt *stmt,
-                                            const jinja_value *iterable, jinja_scope *outer,
-                                            jinja_loop **out)
+static QW_JINJA_OWN_FRAME qw_status start_loop(qw_jinja_run *r, const qw_jinja_stmt *stmt,
+                                               const qw_jinja_value *iterable,
+                                               qw_jinja_scope *outer, qw_jinja_loop **out)
 {
-    jinja_loop *loop = jinja_alloc(r, 1, sizeof *loop);
+    qw_jinja_loop *loop = qw_jinja_alloc(r, 1, sizeof *loop);
     if (!loop) return r->failed;
-    *loop = (jinja_loop){
+    *loop = (qw_jinja_loop){
         .stmt = stmt,
         .outer = outer,
         .filtered = stmt->filter != NULL,
-        .current = jinja_hint("there is no previous item"),
+        .current = qw_jinja_hint("there is no previous item"),
     };
-    if (loop->filtered && !(loop->filter_scope = jinja_scope_new(r, outer))) return r->failed;
-    JINJA_TRY(jinja_iterate(r, iterable, &loop->items, &loop->n_items));
+    if (loop->filtered && !(loop->filter_scope = qw_jinja_scope_new(r, outer))) return r->failed;
+    QW_JINJA_TRY(qw_jinja_iterate(r, iterable, &loop->items, &loop->n_items));
     *out = loop;
     return QW_OK;
 }
 
 // One round: bind the target and `loop` in an empty scope, run the body.
-static JINJA_OWN_FRAME qw_status run_round(jinja_run *r, jinja_loop *loop, jinja_scope **scope)
+static QW_JINJA_OWN_FRAME qw_status run_round(qw_jinja_run *r, qw_jinja_loop *loop,
+                                              qw_jinja_scope **scope)
 {
     if (!*scope || (*scope)->captured) {
-        *scope = jinja_scope_new(r, loop->outer);
+        *scope = qw_jinja_scope_new(r, loop->outer);
         if (!*scope) return r->failed;
     }
     (*scope)->n = 0;
     r->scope = *scope;
-    JINJA_TRY(jinja_assign(r, loop->stmt->target, &loop->current));
+    QW_JINJA_TRY(qw_jinja_assign(r, loop->stmt->target, &loop->current));
     if (loop->stmt->uses_loop) {
-        jinja_value v = {.kind = JINJA_LOOP, .loop = loop};
-        JINJA_TRY(jinja_scope_set(r, *scope, JINJA_NAME_LOOP, &v));
+        qw_jinja_value v = {.kind = QW_JINJA_LOOP, .loop = loop};
+        QW_JINJA_TRY(qw_jinja_scope_set(r, *scope, QW_JINJA_NAME_LOOP, &v));
     }
-    return jinja_exec(r, loop->stmt->body);
+    return qw_jinja_exec(r, loop->stmt->body);
 }
 
-static JINJA_OWN_FRAME qw_status run_rounds(jinja_run *r, jinja_loop *loop, bool *ran)
+static QW_JINJA_OWN_FRAME qw_status run_rounds(qw_jinja_run *r, qw_jinja_loop *loop, bool *ran)
 {
-    jinja_scope *scope = NULL;
-    jinja_value item;
+    qw_jinja_scope *scope = NULL;
+    qw_jinja_value item;
     bool has, ahead = loop->stmt->uses_loop;
-    JINJA_TRY(fetch(r, loop, &item, &has));
+    QW_JINJA_TRY(fetch(r, loop, &item, &has));
     *ran = has;
     for (; has; loop->index0++) {
         loop->previous = loop->current;
         loop->current = item;
-        if (ahead) JINJA_TRY(fetch(r, loop, &loop->following, &loop->has_next));
-        JINJA_TRY(run_round(r, loop, &scope));
+        if (ahead) QW_JINJA_TRY(fetch(r, loop, &loop->following, &loop->has_next));
+        QW_JINJA_TRY(run_round(r, loop, &scope));
         r->scope = loop->outer;
-        bool leave = r->flow == JINJA_FLOW_BREAK;
-        r->flow = JINJA_FLOW_ON;
+        bool leave = r->flow == QW_JINJA_FLOW_BREAK;
+        r->flow = QW_JINJA_FLOW_ON;
         if (leave) break;
         if (ahead) {
             item = loop->following;
             has = loop->has_next;
         } else {
-            JINJA_TRY(fetch(r, loop, &item, &has));
+            QW_JINJA_TRY(fetch(r, loop, &item, &has));
         }
     }
     return QW_OK;
 }
 
-JINJA_OWN_FRAME qw_status jinja_run_loop(jinja_run *r, const jinja_stmt *stmt,
-                                         const jinja_value *iterable, jinja_scope *outer,
-                                         int64_t depth0)
+QW_JINJA_OWN_FRAME qw_status qw_jinja_run_loop(qw_jinja_run *r, const qw_jinja_stmt *stmt,
+                                               const qw_jinja_value *iterable,
+                                               qw_jinja_scope *outer, int64_t depth0)
 {
-    jinja_scope *before = r->scope;
-    jinja_loop *loop;
+    qw_jinja_scope *before = r->scope;
+    qw_jinja_loop *loop;
     bool ran;
-    JINJA_TRY(start_loop(r, stmt, iterable, outer, &loop));
+    QW_JINJA_TRY(start_loop(r, stmt, iterable, outer, &loop));
     loop->depth0 = depth0;
     r->scope = outer;
-    JINJA_TRY(run_rounds(r, loop, &ran));
+    QW_JINJA_TRY(run_rounds(r, loop, &ran));
     if (!ran && stmt->orelse) {
-        r->scope = jinja_scope_new(r, outer);
+        r->scope = qw_jinja_scope_new(r, outer);
         if (!r->scope) return r->failed;
-        JINJA_TRY(jinja_exec(r, stmt->orelse));
+        QW_JINJA_TRY(qw_jinja_exec(r, stmt->orelse));
     }
     r->scope = before;
     return QW_OK;
 }
 
 // Number of rounds. With a filter that means to look at all remaining items now.
-static qw_status count_rounds(jinja_run *r, jinja_loop *loop, int64_t *out)
+static qw_status count_rounds(qw_jinja_run *r, qw_jinja_loop *loop, int64_t *out)
 {
     if (loop->filtered) {
-        jinja_list *rest = jinja_list_new(r, 0);
+        qw_jinja_list *rest = qw_jinja_list_new(r, 0);
         if (!rest) return r->failed;
         for (;;) {
-            jinja_value item;
+            qw_jinja_value item;
             bool has;
-            JINJA_TRY(fetch(r, loop, &item, &has));
+            QW_JINJA_TRY(fetch(r, loop, &item, &has));
             if (!has) break;
-            JINJA_TRY(jinja_list_push(r, rest, &item));
+            QW_JINJA_TRY(qw_jinja_list_push(r, rest, &item));
         }
         loop->items = rest->items;
         loop->n_items = rest->n;
@@ -128,68 +130,68 @@ static qw_status count_rounds(jinja_run *r, jinja_loop *loop, int64_t *out)
     return QW_OK;
 }
 
-qw_status jinja_loop_attr(jinja_run *r, jinja_loop *loop, qw_str name, jinja_value *out,
-                          bool *found)
+qw_status qw_jinja_loop_attr(qw_jinja_run *r, qw_jinja_loop *loop, qw_str name, qw_jinja_value *out,
+                             bool *found)
 {
     int64_t n;
     *found = true;
     if (qw_str_is(name, "index0")) {
-        *out = jinja_int(loop->index0);
+        *out = qw_jinja_int(loop->index0);
     } else if (qw_str_is(name, "index")) {
-        *out = jinja_int(loop->index0 + 1);
+        *out = qw_jinja_int(loop->index0 + 1);
     } else if (qw_str_is(name, "first")) {
-        *out = jinja_bool(loop->index0 == 0);
+        *out = qw_jinja_bool(loop->index0 == 0);
     } else if (qw_str_is(name, "last")) {
-        *out = jinja_bool(!loop->has_next);
+        *out = qw_jinja_bool(!loop->has_next);
     } else if (qw_str_is(name, "previtem")) {
         *out = loop->previous;
     } else if (qw_str_is(name, "nextitem")) {
-        *out = loop->has_next ? loop->following : jinja_hint("there is no next item");
+        *out = loop->has_next ? loop->following : qw_jinja_hint("there is no next item");
     } else if (qw_str_is(name, "depth0")) {
-        *out = jinja_int(loop->depth0);
+        *out = qw_jinja_int(loop->depth0);
     } else if (qw_str_is(name, "depth")) {
-        *out = jinja_int(loop->depth0 + 1);
+        *out = qw_jinja_int(loop->depth0 + 1);
     } else if (qw_str_is(name, "length")) {
-        JINJA_TRY(count_rounds(r, loop, &n));
-        *out = jinja_int(n);
+        QW_JINJA_TRY(count_rounds(r, loop, &n));
+        *out = qw_jinja_int(n);
     } else if (qw_str_is(name, "revindex")) {
-        JINJA_TRY(count_rounds(r, loop, &n));
-        *out = jinja_int(n - loop->index0);
+        QW_JINJA_TRY(count_rounds(r, loop, &n));
+        *out = qw_jinja_int(n - loop->index0);
     } else if (qw_str_is(name, "revindex0")) {
-        JINJA_TRY(count_rounds(r, loop, &n));
-        *out = jinja_int(n - loop->index0 - 1);
+        QW_JINJA_TRY(count_rounds(r, loop, &n));
+        *out = qw_jinja_int(n - loop->index0 - 1);
     } else {
         *found = false;
     }
     return QW_OK;
 }
 
-static qw_status loop_cycle(jinja_run *r, const jinja_value *self, const jinja_args *args,
-                            jinja_value *out)
+static qw_status loop_cycle(qw_jinja_run *r, const qw_jinja_value *self, const qw_jinja_args *args,
+                            qw_jinja_value *out)
 {
-    if (args->n_pos == 0) return jinja_fail(r, "loop.cycle() has no items to cycle through");
+    if (args->n_pos == 0) return qw_jinja_fail(r, "loop.cycle() has no items to cycle through");
     *out = args->pos[(size_t)self->loop->index0 % args->n_pos];
     return QW_OK;
 }
 
-static qw_status loop_changed(jinja_run *r, const jinja_value *self, const jinja_args *args,
-                              jinja_value *out)
+static qw_status loop_changed(qw_jinja_run *r, const qw_jinja_value *self,
+                              const qw_jinja_args *args, qw_jinja_value *out)
 {
-    jinja_loop *loop = self->loop;
-    jinja_list *list = jinja_list_new(r, args->n_pos);
+    qw_jinja_loop *loop = self->loop;
+    qw_jinja_list *list = qw_jinja_list_new(r, args->n_pos);
     if (!list) return r->failed;
     if (args->n_pos) memcpy(list->items, args->pos, args->n_pos * sizeof *args->pos);
     list->n = args->n_pos;
-    jinja_value now = jinja_sequence(JINJA_TUPLE, list);
+    qw_jinja_value now = qw_jinja_sequence(QW_JINJA_TUPLE, list);
     bool same = false;
-    if (loop->has_changed) JINJA_TRY(jinja_equal(r, &loop->changed, &now, &same));
+    if (loop->has_changed) QW_JINJA_TRY(qw_jinja_equal(r, &loop->changed, &now, &same));
     loop->has_changed = true;
     loop->changed = now;
-    *out = jinja_bool(!same);
+    *out = qw_jinja_bool(!same);
     return QW_OK;
 }
 
-const jinja_builtin jinja_loop_methods[] = {
+const qw_jinja_builtin qw_jinja_loop_methods[] = {
     {"cycle", NULL, loop_cycle},
     {"changed", NULL, loop_changed},
     {NULL, NULL, NULL},

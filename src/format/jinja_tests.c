@@ -4,12 +4,12 @@
 #include "format/jinja_text.h"
 
 #define TEST(name)                                                                                 \
-    static qw_status name(jinja_run *r, const jinja_value *self, const jinja_args *args,           \
-                          jinja_value *out)
+    static qw_status name(qw_jinja_run *r, const qw_jinja_value *self, const qw_jinja_args *args,  \
+                          qw_jinja_value *out)
 
-static qw_status give(jinja_value *out, bool holds)
+static qw_status give(qw_jinja_value *out, bool holds)
 {
-    *out = jinja_bool(holds);
+    *out = qw_jinja_bool(holds);
     return QW_OK;
 }
 
@@ -17,52 +17,52 @@ static qw_status give(jinja_value *out, bool holds)
     TEST(name)                                                                                     \
     {                                                                                              \
         (void)r, (void)args;                                                                       \
-        const jinja_value *v = self;                                                               \
+        const qw_jinja_value *v = self;                                                            \
         return give(out, condition);                                                               \
     }
 
-SIMPLE_TEST(is_defined, v->kind != JINJA_UNDEFINED)
-SIMPLE_TEST(is_undefined, v->kind == JINJA_UNDEFINED)
-SIMPLE_TEST(is_none, v->kind == JINJA_NONE)
-SIMPLE_TEST(is_boolean, v->kind == JINJA_BOOL)
-SIMPLE_TEST(is_true, v->kind == JINJA_BOOL && v->boolean)
-SIMPLE_TEST(is_false, v->kind == JINJA_BOOL && !v->boolean)
-SIMPLE_TEST(is_string, v->kind == JINJA_STRING)
-SIMPLE_TEST(is_number, jinja_is_number(v) || v->kind == JINJA_BIGINT)
-SIMPLE_TEST(is_integer, v->kind == JINJA_INT || v->kind == JINJA_BIGINT)
-SIMPLE_TEST(is_float, v->kind == JINJA_FLOAT)
-SIMPLE_TEST(is_mapping, v->kind == JINJA_DICT)
-SIMPLE_TEST(is_iterable, jinja_is_iterable(v))
+SIMPLE_TEST(is_defined, v->kind != QW_JINJA_UNDEFINED)
+SIMPLE_TEST(is_undefined, v->kind == QW_JINJA_UNDEFINED)
+SIMPLE_TEST(is_none, v->kind == QW_JINJA_NONE)
+SIMPLE_TEST(is_boolean, v->kind == QW_JINJA_BOOL)
+SIMPLE_TEST(is_true, v->kind == QW_JINJA_BOOL && v->boolean)
+SIMPLE_TEST(is_false, v->kind == QW_JINJA_BOOL && !v->boolean)
+SIMPLE_TEST(is_string, v->kind == QW_JINJA_STRING)
+SIMPLE_TEST(is_number, qw_jinja_is_number(v) || v->kind == QW_JINJA_BIGINT)
+SIMPLE_TEST(is_integer, v->kind == QW_JINJA_INT || v->kind == QW_JINJA_BIGINT)
+SIMPLE_TEST(is_float, v->kind == QW_JINJA_FLOAT)
+SIMPLE_TEST(is_mapping, v->kind == QW_JINJA_DICT)
+SIMPLE_TEST(is_iterable, qw_jinja_is_iterable(v))
 // What has a length and items by index; an undefined value counts, as in Jinja.
-SIMPLE_TEST(is_sequence, v->kind == JINJA_UNDEFINED || v->kind == JINJA_STRING ||
-                             v->kind == JINJA_LIST || v->kind == JINJA_TUPLE ||
-                             v->kind == JINJA_RANGE || v->kind == JINJA_DICT ||
-                             v->kind == JINJA_BYTES)
-SIMPLE_TEST(is_callable, v->kind == JINJA_FUNCTION || v->kind == JINJA_METHOD ||
-                             v->kind == JINJA_MACRO || v->kind == JINJA_LOOP ||
-                             v->kind == JINJA_JOINER || v->kind == JINJA_UNDEFINED)
+SIMPLE_TEST(is_sequence, v->kind == QW_JINJA_UNDEFINED || v->kind == QW_JINJA_STRING ||
+                             v->kind == QW_JINJA_LIST || v->kind == QW_JINJA_TUPLE ||
+                             v->kind == QW_JINJA_RANGE || v->kind == QW_JINJA_DICT ||
+                             v->kind == QW_JINJA_BYTES)
+SIMPLE_TEST(is_callable, v->kind == QW_JINJA_FUNCTION || v->kind == QW_JINJA_METHOD ||
+                             v->kind == QW_JINJA_MACRO || v->kind == QW_JINJA_LOOP ||
+                             v->kind == QW_JINJA_JOINER || v->kind == QW_JINJA_UNDEFINED)
 
-static qw_status modulo(jinja_run *r, const jinja_value *v, const jinja_value *by, int64_t want,
-                        jinja_value *out)
+static qw_status modulo(qw_jinja_run *r, const qw_jinja_value *v, const qw_jinja_value *by,
+                        int64_t want, qw_jinja_value *out)
 {
-    jinja_value rest, expected = jinja_int(want);
+    qw_jinja_value rest, expected = qw_jinja_int(want);
     bool same;
-    JINJA_TRY(jinja_arithmetic(r, '%', v, by, &rest));
-    JINJA_TRY(jinja_equal(r, &rest, &expected, &same));
+    QW_JINJA_TRY(qw_jinja_arithmetic(r, '%', v, by, &rest));
+    QW_JINJA_TRY(qw_jinja_equal(r, &rest, &expected, &same));
     return give(out, same);
 }
 
 TEST(is_even)
 {
     (void)args;
-    jinja_value two = jinja_int(2);
+    qw_jinja_value two = qw_jinja_int(2);
     return modulo(r, self, &two, 0, out);
 }
 
 TEST(is_odd)
 {
     (void)args;
-    jinja_value two = jinja_int(2);
+    qw_jinja_value two = qw_jinja_int(2);
     return modulo(r, self, &two, 1, out);
 }
 
@@ -74,23 +74,23 @@ TEST(is_divisibleby)
 TEST(is_eq)
 {
     bool same;
-    JINJA_TRY(jinja_equal(r, self, &args->v[0], &same));
+    QW_JINJA_TRY(qw_jinja_equal(r, self, &args->v[0], &same));
     return give(out, same);
 }
 
 TEST(is_ne)
 {
     bool same;
-    JINJA_TRY(jinja_equal(r, self, &args->v[0], &same));
+    QW_JINJA_TRY(qw_jinja_equal(r, self, &args->v[0], &same));
     return give(out, !same);
 }
 
-static qw_status order(jinja_run *r, const jinja_value *a, const jinja_value *b, const char *op,
-                       jinja_value *out)
+static qw_status order(qw_jinja_run *r, const qw_jinja_value *a, const qw_jinja_value *b,
+                       const char *op, qw_jinja_value *out)
 {
     int result = 0;
     bool unordered = false;
-    JINJA_TRY(jinja_order(r, a, b, op, &result, &unordered));
+    QW_JINJA_TRY(qw_jinja_order(r, a, b, op, &result, &unordered));
     bool holds = op[0] == '<' ? result < 0 : result > 0;
     if (op[1] == '=') holds = holds || result == 0;
     return give(out, holds && !unordered);
@@ -119,37 +119,38 @@ TEST(is_ge)
 TEST(is_in)
 {
     bool found;
-    JINJA_TRY(jinja_contains(r, &args->v[0], self, &found));
+    QW_JINJA_TRY(qw_jinja_contains(r, &args->v[0], self, &found));
     return give(out, found);
 }
 
 // Identity: scalars by type and value, containers by being the same object.
 TEST(is_sameas)
 {
-    const jinja_value *a = self, *b = &args->v[0];
+    const qw_jinja_value *a = self, *b = &args->v[0];
     bool same = a->kind == b->kind;
     if (!same) return give(out, false);
-    switch ((jinja_kind)a->kind) {
-    case JINJA_BOOL:
-    case JINJA_INT:
-    case JINJA_FLOAT:
-    case JINJA_STRING:
-    case JINJA_BIGINT:
-    case JINJA_BYTES:
-    case JINJA_NONE:
-    case JINJA_UNDEFINED: JINJA_TRY(jinja_equal(r, a, b, &same)); break;
+    switch ((qw_jinja_kind)a->kind) {
+    case QW_JINJA_BOOL:
+    case QW_JINJA_INT:
+    case QW_JINJA_FLOAT:
+    case QW_JINJA_STRING:
+    case QW_JINJA_BIGINT:
+    case QW_JINJA_BYTES:
+    case QW_JINJA_NONE:
+    case QW_JINJA_UNDEFINED: QW_JINJA_TRY(qw_jinja_equal(r, a, b, &same)); break;
     default: same = a->list == b->list; break; // all others are pointers
     }
     return give(out, same);
 }
 
-static qw_status has_case(jinja_run *r, const jinja_value *v, const char *method, jinja_value *out)
+static qw_status has_case(qw_jinja_run *r, const qw_jinja_value *v, const char *method,
+                          qw_jinja_value *out)
 {
-    jinja_value text;
-    text.kind = JINJA_STRING;
-    JINJA_TRY(jinja_to_str(r, v, &text.str));
-    const jinja_builtin *b = jinja_find_method(&text, qw_str_of(method));
-    return b->fn(r, &text, &(jinja_args){0}, out);
+    qw_jinja_value text;
+    text.kind = QW_JINJA_STRING;
+    QW_JINJA_TRY(qw_jinja_to_str(r, v, &text.str));
+    const qw_jinja_builtin *b = qw_jinja_find_method(&text, qw_str_of(method));
+    return b->fn(r, &text, &(qw_jinja_args){0}, out);
 }
 
 TEST(is_lower)
@@ -168,16 +169,16 @@ TEST(is_filter)
 {
     (void)args;
     qw_str name = {"", 0};
-    JINJA_TRY(jinja_arg_str(r, self, "a filter's name", &name));
-    return give(out, jinja_find_filter(name) != NULL);
+    QW_JINJA_TRY(qw_jinja_arg_str(r, self, "a filter's name", &name));
+    return give(out, qw_jinja_find_filter(name) != NULL);
 }
 
 TEST(is_test)
 {
     (void)args;
     qw_str name = {"", 0};
-    JINJA_TRY(jinja_arg_str(r, self, "a test's name", &name));
-    return give(out, jinja_find_test(name) != NULL);
+    QW_JINJA_TRY(qw_jinja_arg_str(r, self, "a test's name", &name));
+    return give(out, qw_jinja_find_test(name) != NULL);
 }
 
 TEST(is_escaped)
@@ -186,7 +187,7 @@ TEST(is_escaped)
     return give(out, false); // there is no marked-up text here
 }
 
-static const jinja_builtin tests[] = {
+static const qw_jinja_builtin tests[] = {
     {"defined", "", is_defined},
     {"undefined", "", is_undefined},
     {"none", "", is_none},
@@ -229,16 +230,16 @@ static const jinja_builtin tests[] = {
     {NULL, NULL, NULL},
 };
 
-const jinja_builtin *jinja_find_test(qw_str name)
+const qw_jinja_builtin *qw_jinja_find_test(qw_str name)
 {
-    return jinja_find_builtin(tests, name);
+    return qw_jinja_find_builtin(tests, name);
 }
 
-qw_status jinja_run_test(jinja_run *r, const jinja_builtin *test, const jinja_value *v,
-                         const jinja_args *args, bool *out)
+qw_status qw_jinja_run_test(qw_jinja_run *r, const qw_jinja_builtin *test, const qw_jinja_value *v,
+                            const qw_jinja_args *args, bool *out)
 {
-    jinja_value result;
-    JINJA_TRY(jinja_call_builtin(r, test, v, args, &result));
-    *out = jinja_truth(&result);
+    qw_jinja_value result;
+    QW_JINJA_TRY(qw_jinja_call_builtin(r, test, v, args, &result));
+    *out = qw_jinja_truth(&result);
     return QW_OK;
 }

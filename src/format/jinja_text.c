@@ -2,14 +2,14 @@
 
 #include <utf8proc.h>
 
-bool jinja_is_space(int32_t c)
+bool qw_jinja_is_space(int32_t c)
 {
     if (c < 0x80) return (c >= 9 && c <= 13) || (c >= 28 && c <= 32);
     return c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 ||
            c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
-bool jinja_is_alpha(int32_t c)
+bool qw_jinja_is_alpha(int32_t c)
 {
     if (c < 0x80) return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
     switch (utf8proc_category(c)) {
@@ -22,14 +22,14 @@ bool jinja_is_alpha(int32_t c)
     }
 }
 
-bool jinja_is_decimal(int32_t c)
+bool qw_jinja_is_decimal(int32_t c)
 {
     return utf8proc_category(c) == UTF8PROC_CATEGORY_ND;
 }
 
-bool jinja_is_digit(int32_t c)
+bool qw_jinja_is_digit(int32_t c)
 {
-    if (jinja_is_decimal(c)) return true;
+    if (qw_jinja_is_decimal(c)) return true;
     // Numeric_Type=Digit: superscripts, subscripts, circled and similar forms.
     return c == 0xB2 || c == 0xB3 || c == 0xB9 || c == 0x2070 || (c >= 0x2074 && c <= 0x2079) ||
            (c >= 0x2080 && c <= 0x2089) || (c >= 0x2460 && c <= 0x2468) ||
@@ -38,25 +38,25 @@ bool jinja_is_digit(int32_t c)
            (c >= 0x278A && c <= 0x2792);
 }
 
-bool jinja_is_upper(int32_t c)
+bool qw_jinja_is_upper(int32_t c)
 {
     if (c < 0x80) return c >= 'A' && c <= 'Z';
     return utf8proc_isupper(c) != 0;
 }
 
-bool jinja_is_lower(int32_t c)
+bool qw_jinja_is_lower(int32_t c)
 {
     if (c < 0x80) return c >= 'a' && c <= 'z';
     return utf8proc_islower(c) != 0;
 }
 
-bool jinja_is_cased(int32_t c)
+bool qw_jinja_is_cased(int32_t c)
 {
-    return jinja_is_upper(c) || jinja_is_lower(c) ||
+    return qw_jinja_is_upper(c) || qw_jinja_is_lower(c) ||
            (c >= 0x80 && utf8proc_category(c) == UTF8PROC_CATEGORY_LT);
 }
 
-bool jinja_is_printable(int32_t c)
+bool qw_jinja_is_printable(int32_t c)
 {
     if (c < 0x80) return c >= 0x20 && c < 0x7F;
     switch (utf8proc_category(c)) {
@@ -72,7 +72,7 @@ bool jinja_is_printable(int32_t c)
     }
 }
 
-bool jinja_is_line_end(int32_t c)
+bool qw_jinja_is_line_end(int32_t c)
 {
     return (c >= 10 && c <= 13) || (c >= 28 && c <= 30) || c == 0x85 || c == 0x2028 || c == 0x2029;
 }
@@ -210,7 +210,7 @@ static int copy_form(const int32_t form[3], int32_t out[3])
     return n;
 }
 
-int jinja_to_upper(int32_t c, int32_t out[3])
+int qw_jinja_to_upper(int32_t c, int32_t out[3])
 {
     const struct special_case *s = c < 0x80 ? NULL : find_special(c);
     if (s) return copy_form(s->upper, out);
@@ -218,7 +218,7 @@ int jinja_to_upper(int32_t c, int32_t out[3])
     return 1;
 }
 
-int jinja_to_title(int32_t c, int32_t out[3])
+int qw_jinja_to_title(int32_t c, int32_t out[3])
 {
     const struct special_case *s = c < 0x80 ? NULL : find_special(c);
     if (s) return copy_form(s->title, out);
@@ -226,7 +226,7 @@ int jinja_to_title(int32_t c, int32_t out[3])
     return 1;
 }
 
-int jinja_to_lower(int32_t c, int32_t out[3])
+int qw_jinja_to_lower(int32_t c, int32_t out[3])
 {
     if (c == 0x130) { // I with a dot above: the only one that grows
         out[0] = 'i';
@@ -237,14 +237,14 @@ int jinja_to_lower(int32_t c, int32_t out[3])
     return 1;
 }
 
-size_t jinja_text_len(qw_str s)
+size_t qw_jinja_text_len(qw_str s)
 {
     size_t n = 0;
     for (size_t i = 0; i < s.len; i++) n += ((unsigned char)s.ptr[i] & 0xC0) != 0x80;
     return n;
 }
 
-size_t jinja_text_offset(qw_str s, size_t index)
+size_t qw_jinja_text_offset(qw_str s, size_t index)
 {
     size_t i = 0;
     for (; i < s.len; i++) {
@@ -254,7 +254,7 @@ size_t jinja_text_offset(qw_str s, size_t index)
     return s.len;
 }
 
-int32_t jinja_text_before(qw_str s, size_t end, size_t *start)
+int32_t qw_jinja_text_before(qw_str s, size_t end, size_t *start)
 {
     size_t i = end - 1;
     while (i > 0 && ((unsigned char)s.ptr[i] & 0xC0) == 0x80) i--;
@@ -265,8 +265,8 @@ int32_t jinja_text_before(qw_str s, size_t end, size_t *start)
 // True if the code point of `s` at [from, to) is in the set: white space when `chars` is NULL.
 static bool is_in_set(qw_str s, size_t from, size_t to, const qw_str *chars)
 {
-    if (!chars) return jinja_is_space(qw_utf8_next(s, &from));
-    return jinja_find(*chars, jinja_sub(s, from, to), 0) != SIZE_MAX;
+    if (!chars) return qw_jinja_is_space(qw_utf8_next(s, &from));
+    return qw_jinja_find(*chars, qw_jinja_sub(s, from, to), 0) != SIZE_MAX;
 }
 
 static qw_str trim_set(qw_str s, const qw_str *chars, bool left, bool right)
@@ -280,24 +280,24 @@ static qw_str trim_set(qw_str s, const qw_str *chars, bool left, bool right)
     }
     while (right && end > begin) {
         size_t start;
-        (void)jinja_text_before(s, end, &start);
+        (void)qw_jinja_text_before(s, end, &start);
         if (!is_in_set(s, start, end, chars)) break;
         end = start;
     }
-    return jinja_sub(s, begin, end);
+    return qw_jinja_sub(s, begin, end);
 }
 
-qw_str jinja_trim(qw_str s, bool left, bool right)
+qw_str qw_jinja_trim(qw_str s, bool left, bool right)
 {
     return trim_set(s, NULL, left, right);
 }
 
-qw_str jinja_trim_chars(qw_str s, qw_str chars, bool left, bool right)
+qw_str qw_jinja_trim_chars(qw_str s, qw_str chars, bool left, bool right)
 {
     return trim_set(s, &chars, left, right);
 }
 
-size_t jinja_find(qw_str s, qw_str needle, size_t from)
+size_t qw_jinja_find(qw_str s, qw_str needle, size_t from)
 {
     if (from > s.len || needle.len > s.len - from) return SIZE_MAX;
     if (needle.len == 0) return from;

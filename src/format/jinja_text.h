@@ -7,37 +7,37 @@
 #include "base/str.h"
 
 /** str.isspace of one code point. */
-bool jinja_is_space(int32_t c);
-bool jinja_is_alpha(int32_t c);
-bool jinja_is_decimal(int32_t c); /* category Nd */
-bool jinja_is_digit(int32_t c);   /* Nd, and superscript and circled digits */
-bool jinja_is_upper(int32_t c);
-bool jinja_is_lower(int32_t c);
-bool jinja_is_cased(int32_t c);
+bool qw_jinja_is_space(int32_t c);
+bool qw_jinja_is_alpha(int32_t c);
+bool qw_jinja_is_decimal(int32_t c); /* category Nd */
+bool qw_jinja_is_digit(int32_t c);   /* Nd, and superscript and circled digits */
+bool qw_jinja_is_upper(int32_t c);
+bool qw_jinja_is_lower(int32_t c);
+bool qw_jinja_is_cased(int32_t c);
 /** str.isprintable of one code point: decides what repr escapes. */
-bool jinja_is_printable(int32_t c);
+bool qw_jinja_is_printable(int32_t c);
 /** Line boundary of str.splitlines. */
-bool jinja_is_line_end(int32_t c);
+bool qw_jinja_is_line_end(int32_t c);
 
 /** Full case mappings (Unicode SpecialCasing without the conditional ones); 1 to 3 code points. */
-int jinja_to_upper(int32_t c, int32_t out[3]);
-int jinja_to_title(int32_t c, int32_t out[3]);
-int jinja_to_lower(int32_t c, int32_t out[3]);
+int qw_jinja_to_upper(int32_t c, int32_t out[3]);
+int qw_jinja_to_title(int32_t c, int32_t out[3]);
+int qw_jinja_to_lower(int32_t c, int32_t out[3]);
 
 /** Code points in `s`. */
-size_t jinja_text_len(qw_str s);
+size_t qw_jinja_text_len(qw_str s);
 /** Byte offset of code point `index`, or s.len if there are fewer. */
-size_t jinja_text_offset(qw_str s, size_t index);
+size_t qw_jinja_text_offset(qw_str s, size_t index);
 /** The code point that ends before byte `end` (> 0), and where it starts. */
-int32_t jinja_text_before(qw_str s, size_t end, size_t *start);
+int32_t qw_jinja_text_before(qw_str s, size_t end, size_t *start);
 /** `s` without white space at the left, the right, or both ends. */
-qw_str jinja_trim(qw_str s, bool left, bool right);
+qw_str qw_jinja_trim(qw_str s, bool left, bool right);
 /** The same for a set of characters. */
-qw_str jinja_trim_chars(qw_str s, qw_str chars, bool left, bool right);
+qw_str qw_jinja_trim_chars(qw_str s, qw_str chars, bool left, bool right);
 /** As qw_str_find, in linear time for every input. */
-size_t jinja_find(qw_str s, qw_str needle, size_t from);
+size_t qw_jinja_find(qw_str s, qw_str needle, size_t from);
 
-static inline qw_str jinja_sub(qw_str s, size_t from, size_t to)
+static inline qw_str qw_jinja_sub(qw_str s, size_t from, size_t to)
 {
     return (qw_str){s.ptr + from, to - from};
 }
