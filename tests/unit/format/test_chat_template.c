@@ -1,6 +1,6 @@
 // The 270 golden renderings; parse errors, limits, threads and memory of the interpreter.
 
-#include "template_cases.h"
+#include "unit/format/template_cases.h"
 
 #include <pthread.h>
 

@@ -1,6 +1,6 @@
 // The 148 small templates of the golden data, rendered with Jinja2 itself.
 
-#include "template_cases.h"
+#include "unit/format/template_cases.h"
 
 static json_t *context;
 static int n_rendered, n_errors;
