@@ -1,6 +1,6 @@
 // From requests to prompts: where templates come from, how messages and tools are prepared.
 
-#include "template_cases.h"
+#include "unit/format/template_cases.h"
 
 #include <stdlib.h>
 #include <sys/stat.h>
