@@ -80,8 +80,7 @@ static inline void fixture_step(fixture *f, const int32_t *ids, int first, int n
 {
     int32_t *positions = qw_mem_array((size_t)n, sizeof *positions);
     for (int i = 0; i < n; i++) positions[i] = first + i;
-    qw_seq_range seq = {
-        .first_row = 0, .n_rows = n, .first_pos = first, .block_table = f->blocks};
+    qw_seq_range seq = {.first_row = 0, .n_rows = n, .first_pos = first, .block_table = f->blocks};
     qw_model_step step = {n, ids + first, positions, &seq, 1, f->layers, &f->layout};
     qw_model_forward_layers(f->model, &step, n_layers);
     qw_mem_free(positions);

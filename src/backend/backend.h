@@ -6,7 +6,7 @@
 /** A device: its operations, and the memory that weights and buffers live in. */
 struct qw_backend {
     const qw_ops *ops;
-    const char *isa;  /* "ref", "avx2", ...: what the start-up table prints */
+    const char *isa; /* "ref", "avx2", ...: what the start-up table prints */
     int n_threads;
     /** Pack `n_segments` matrices of equal width (1 to 3) into panels; biases[i] is [rows] F32, F16
      *  or BF16 or has data == NULL; `biases` NULL: none. Sources are not needed afterwards. */

@@ -47,9 +47,9 @@ typedef struct qw_linear {
     size_t panel_size; /* bytes of one panel */
     qw_dtype dtype;    /* BF16, F16 or F32 */
     int n_panels;
-    int k, kp;         /* inputs; rounded up as the layout wants */
-    float *bias;       /* [16 * n_panels], +0 where there is none; NULL: no bias at all */
-    size_t bias_size;  /* bytes */
+    int k, kp;        /* inputs; rounded up as the layout wants */
+    float *bias;      /* [16 * n_panels], +0 where there is none; NULL: no bias at all */
+    size_t bias_size; /* bytes */
     int n_segments;
     int segment_column[3];
 } qw_linear;
@@ -63,8 +63,8 @@ typedef enum qw_epilogue {
 
 /** KV cache of one layer: pages of `block_size` positions, [block][kv head]{K part, V part}. */
 typedef struct qw_kv_layout {
-    qw_dtype dtype;      /* BF16 or F32 */
-    int block_size;      /* 16, 32, ... 128 positions */
+    qw_dtype dtype; /* BF16 or F32 */
+    int block_size; /* 16, 32, ... 128 positions */
     int n_kv_heads;
     int head_dim;        /* even */
     int head_dim_padded; /* multiple of 32 */
@@ -74,15 +74,15 @@ typedef struct qw_kv_layout {
 
 /** One sequence's rows in the flat batch. */
 typedef struct qw_seq_range {
-    int first_row;  /* in the flat batch */
-    int n_rows;     /* tokens of this sequence in this step, >= 1 */
-    int first_pos;  /* position of the first of them; positions ascend by one */
+    int first_row;              /* in the flat batch */
+    int n_rows;                 /* tokens of this sequence in this step, >= 1 */
+    int first_pos;              /* position of the first of them; positions ascend by one */
     const int32_t *block_table; /* block of positions [i*bs, (i+1)*bs), up to the last row's */
 } qw_seq_range;
 
 /** Per-head norm, rotation and cache write of one layer (qwen3-dense.md 3.3 steps 2 and 3). */
 typedef struct qw_qkv_args {
-    float *qkv;  /* [n_tokens][stride]; q is normalized and rotated in place */
+    float *qkv; /* [n_tokens][stride]; q is normalized and rotated in place */
     size_t stride;
     int q_column, k_column, v_column;
     int n_heads;
@@ -98,11 +98,11 @@ typedef struct qw_qkv_args {
 
 /** Causal attention of one layer over the pages (cpu-kernels.md 3.7: the canonical definition). */
 typedef struct qw_attention_args {
-    float *out;      /* [n_tokens][out_stride], head-major columns; overwritten */
+    float *out; /* [n_tokens][out_stride], head-major columns; overwritten */
     size_t out_stride;
-    const float *q;  /* [n_tokens][q_stride], first head at column 0 */
+    const float *q; /* [n_tokens][q_stride], first head at column 0 */
     size_t q_stride;
-    int n_heads;     /* a multiple of the layout's n_kv_heads */
+    int n_heads; /* a multiple of the layout's n_kv_heads */
     float scale;
     const uint8_t *kv;
     const qw_kv_layout *layout;

@@ -31,6 +31,9 @@
 /** Print the place and the condition on stderr, then abort. */
 QW_NORETURN void qw_assert_failed(const char *file, int line, const char *cond);
 
+// With _FORTIFY_SOURCE glibc gives clang macros of these names.
+#undef sprintf
+#undef vsprintf
 #pragma GCC poison strcpy strcat sprintf vsprintf atoi atol atoll atof strtok gets
 
 #endif

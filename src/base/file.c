@@ -178,6 +178,7 @@ bool qw_file_is_dir(const char *path)
 
 qw_status qw_file_make_dirs(const char *path, qw_error *err)
 {
+    if (*path == '\0') return qw_fail(err, QW_ERR_IO, "cannot create a directory without a name");
     char *copy = qw_mem_strdup(path);
     if (!copy) return qw_fail_memory(err, strlen(path) + 1, "a path");
     qw_status st = QW_OK;

@@ -65,10 +65,11 @@ qw_status qw_map_put(qw_map *m, qw_str key, uint32_t value, bool *was_there, qw_
 {
     qw_status st = qw_map_reserve(m, m->n_used + 1, err);
     if (st != QW_OK) return st;
+    if (!key.ptr) key.ptr = ""; // NULL marks an empty slot
     struct qw_map_slot *s = find_slot(m->slots, m->n_slots, m->seed, key);
     if (was_there) *was_there = s->key != NULL;
     if (!s->key) {
-        s->key = key.ptr ? key.ptr : "";
+        s->key = key.ptr;
         s->len = key.len;
         m->n_used++;
     }
@@ -84,7 +85,7 @@ bool qw_map_get(const qw_map *m, qw_str key, uint32_t *value)
         const struct qw_map_slot *s = &m->slots[i];
         if (!s->key) return false;
         if (s->hash == (uint32_t)(h >> 32) && s->len == key.len &&
-            memcmp(s->key, key.ptr, key.len) == 0) {
+            (key.len == 0 || memcmp(s->key, key.ptr, key.len) == 0)) {
             if (value) *value = s->value;
             return true;
         }

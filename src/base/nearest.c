@@ -26,8 +26,7 @@ static int edit_distance(qw_str a, qw_str b)
         for (size_t j = 1; j <= b.len; j++) {
             char x = folded(a.ptr[i - 1]), y = folded(b.ptr[j - 1]);
             now[j] = min3(above[j] + 1, now[j - 1] + 1, above[j - 1] + (x != y));
-            bool swapped = i > 1 && j > 1 && x == folded(b.ptr[j - 2]) &&
-                           y == folded(a.ptr[i - 2]);
+            bool swapped = i > 1 && j > 1 && x == folded(b.ptr[j - 2]) && y == folded(a.ptr[i - 2]);
             if (swapped && two_above[j - 2] + 1 < now[j]) now[j] = two_above[j - 2] + 1;
         }
     }

@@ -307,8 +307,8 @@ static qw_status parse_option(qw_opts *o, int argc, char *const *argv, int *i, q
     const char *arg = argv[*i];
     opt_word w = split_word(arg);
     opt_match m = {0};
-    qw_status st = w.dashes == 2 ? find_long(o, &m, arg, w.name, err)
-                                 : find_short(o, &m, arg, &w, err);
+    qw_status st =
+        w.dashes == 2 ? find_long(o, &m, arg, w.name, err) : find_short(o, &m, arg, &w, err);
     if (st != QW_OK) return st;
     const qw_opt *row = m.value->row;
     if (w.has_path && row->type != QW_OPT_JSON)
@@ -338,8 +338,7 @@ static qw_status parse_option(qw_opts *o, int argc, char *const *argv, int *i, q
                        most == 1 ? "one argument" : "at least one argument",
                        *i + 1 < argc ? "; a value that begins with '-' is given as --name=-value"
                                      : "");
-    if (w.has_path)
-        return put_assign(o, m.value, QW_OPT_FROM_FLAG, w.path, values[0], err);
+    if (w.has_path) return put_assign(o, m.value, QW_OPT_FROM_FLAG, w.path, values[0], err);
     return put_texts(o, m.value, QW_OPT_FROM_FLAG, values, n_values, err);
 }
 
@@ -406,8 +405,7 @@ static qw_status put_environment(qw_opts *o, qw_opt_value *v, qw_error *err)
 {
     const char *text = v->env ? getenv(v->env) : NULL;
     if (!text || text[0] == '\0' || v->source > QW_OPT_FROM_ENV) return QW_OK;
-    if (!is_list(v->row) || v->row->append)
-        return put_texts(o, v, QW_OPT_FROM_ENV, &text, 1, err);
+    if (!is_list(v->row) || v->row->append) return put_texts(o, v, QW_OPT_FROM_ENV, &text, 1, err);
     // A list on the command line is separated by blanks; so it is here. Each word is handed over
     // by itself, so the row's texts are gathered first.
     const char **words = NULL;
@@ -449,8 +447,8 @@ static qw_status init_value(qw_opts *o, qw_opt_value *v, const qw_opt *row, void
     v->name = dashed_name(&o->arena, "", row->name);
     if (row->type == QW_OPT_BOOL) v->no_name = dashed_name(&o->arena, "no-", row->name);
     if (!row->env && !qw_opt_is_help(row)) v->env = env_name(&o->arena, row->name);
-    bool whole = v->name && (row->type != QW_OPT_BOOL || v->no_name) &&
-                 (v->env || qw_opt_is_help(row));
+    bool whole =
+        v->name && (row->type != QW_OPT_BOOL || v->no_name) && (v->env || qw_opt_is_help(row));
     return whole ? QW_OK : no_memory(err);
 }
 

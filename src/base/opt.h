@@ -47,10 +47,10 @@ typedef enum qw_opt_source {
 typedef struct qw_opt {
     const char *name; /* long name without dashes; '_' may stand for '-' */
     qw_opt_type type;
-    size_t offset;              /* of the field in the options struct */
-    size_t n_offset;            /* STRS, INTS: of the size_t that takes the count */
-    const char *def;            /* default, as it would be typed; NULL: none */
-    double min, max;            /* INT, INTS, FLOAT: allowed values, both ends included; 0, 0: all */
+    size_t offset;   /* of the field in the options struct */
+    size_t n_offset; /* STRS, INTS: of the size_t that takes the count */
+    const char *def; /* default, as it would be typed; NULL: none */
+    double min, max; /* INT, INTS, FLOAT: allowed values, both ends included; 0, 0: all */
     const char *const *choices; /* CHOICE: NULL-terminated */
     const char *shorts;         /* names after a single dash, separated by blanks: "p", "tp" */
     const char *env;            /* variable; NULL: QWENCH_ and the name in capitals */
@@ -134,8 +134,9 @@ void qw_opts_release(qw_opts *o);
 
 /**
  * Read the command line; argv[0] is skipped. Nothing is converted yet. Stops at --help, with
- * wants_help set: then show qw_opts_help and do not finish. Errors (QW_ERR_USAGE) are argparse's: "unrecognized arguments: --foo",
- * "ambiguous option: --fo could match --foo, --four", "argument --foo: expected one argument".
+ * wants_help set: then show qw_opts_help and do not finish. Errors (QW_ERR_USAGE) are argparse's:
+ * "unrecognized arguments: --foo", "ambiguous option: --fo could match --foo, --four", "argument
+ * --foo: expected one argument".
  */
 QW_MUST_CHECK qw_status qw_opts_parse(qw_opts *o, int argc, char *const *argv, qw_error *err);
 

@@ -77,8 +77,7 @@ static void put_names(qw_buf *out, const qw_opt_value *v)
         qw_buf_printf(out, "-%.*s, ", (int)len, p);
         p += len;
     }
-    if (v->row->positional)
-        qw_buf_printf(out, "%s, ", v->row->metavar ? v->row->metavar : v->name);
+    if (v->row->positional) qw_buf_printf(out, "%s, ", v->row->metavar ? v->row->metavar : v->name);
     qw_buf_printf(out, "--%s", v->name);
     if (v->no_name) qw_buf_printf(out, ", --%s", v->no_name);
     if (qw_opt_is_help(v->row))

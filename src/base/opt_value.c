@@ -110,9 +110,7 @@ static qw_status fail_value(const qw_opt_value *v, const char *text, const char 
 {
     char origin[160], allowed[256];
     switch (v->source) {
-    case QW_OPT_FROM_ENV:
-        snprintf(origin, sizeof origin, "environment variable %s", v->env);
-        break;
+    case QW_OPT_FROM_ENV: snprintf(origin, sizeof origin, "environment variable %s", v->env); break;
     case QW_OPT_FROM_FILE: snprintf(origin, sizeof origin, "config file key '%s'", v->name); break;
     default: snprintf(origin, sizeof origin, "argument --%s", v->name);
     }

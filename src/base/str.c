@@ -3,15 +3,17 @@
 #include <errno.h>
 #include <locale.h>
 #include <math.h>
+#include <pthread.h>
 
 bool qw_str_starts_with(qw_str s, qw_str prefix)
 {
-    return s.len >= prefix.len && memcmp(s.ptr, prefix.ptr, prefix.len) == 0;
+    return s.len >= prefix.len && qw_str_eq((qw_str){s.ptr, prefix.len}, prefix);
 }
 
 bool qw_str_ends_with(qw_str s, qw_str suffix)
 {
-    return s.len >= suffix.len && memcmp(s.ptr + s.len - suffix.len, suffix.ptr, suffix.len) == 0;
+    if (s.len < suffix.len || suffix.len == 0) return suffix.len == 0;
+    return qw_str_eq((qw_str){s.ptr + (s.len - suffix.len), suffix.len}, suffix);
 }
 
 size_t qw_str_find(qw_str s, qw_str needle, size_t from)
@@ -139,11 +141,18 @@ bool qw_str_to_i64(qw_str s, int64_t *out)
 }
 
 // One "C" locale object for strtod_l; the process may run in any locale.
+static locale_t the_c_locale;
+
+static void make_c_locale(void)
+{
+    the_c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+}
+
 static locale_t c_locale(void)
 {
-    static locale_t loc;
-    if (!loc) loc = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-    return loc;
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, make_c_locale);
+    return the_c_locale;
 }
 
 bool qw_str_to_f64(qw_str s, double *out)
@@ -169,17 +178,47 @@ bool qw_str_to_f64(qw_str s, double *out)
     return true;
 }
 
+// Add one to the last digit of "d.ddde+xx"; false if that carries out of the first digit.
+static bool bump_last_digit(char *sci)
+{
+    for (char *p = strchr(sci, 'e'); p-- > sci;) {
+        if (*p < '0' || *p > '9') continue;
+        if (*p != '9') {
+            ++*p;
+            return true;
+        }
+        *p = '0';
+    }
+    return false;
+}
+
+static bool reads_back(const char *sci, double value)
+{
+    return strtod_l(sci, NULL, c_locale()) == value;
+}
+
 int qw_str_from_f64(char out[32], double value)
 {
     if (isnan(value)) return snprintf(out, 32, "nan");
     if (isinf(value)) return snprintf(out, 32, value < 0 ? "-inf" : "inf");
-    // The fewest significant digits that read back; 17 always do.
+    // The fewest significant digits that read back; 17 always do. At a power of two the doubles
+    // below lie closer than those above, so there the nearest decimal may miss while the next one
+    // up reads back.
+    uint64_t bits;
+    memcpy(&bits, &value, 8);
+    bool at_power_of_two = (bits & 0xFFFFFFFFFFFFF) == 0;
     char sci[40];
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(sci, sizeof sci, "%.*e", digits - 1, value);
         for (char *p = sci; *p; p++)
             if (*p == ',') *p = '.'; // the locale's decimal comma
-        if (strtod_l(sci, NULL, c_locale()) == value) break;
+        if (reads_back(sci, value)) break;
+        char next[40];
+        memcpy(next, sci, sizeof next);
+        if (at_power_of_two && bump_last_digit(next) && reads_back(next, value)) {
+            memcpy(sci, next, sizeof sci);
+            break;
+        }
     }
     // sci is [-]d[.ddd]e[+-]xx: take it apart, then spell it as Python does.
     char digits[24];

@@ -1,6 +1,7 @@
 #ifndef QW_CLI_CLI_H
 #define QW_CLI_CLI_H
 
+#include "base/opt.h"
 #include "base/status.h"
 
 // What every command does the same way.
@@ -16,5 +17,21 @@ int qw_cli_fail(const char *program, qw_status code, const qw_error *err, const 
  * full, pipe closed), says so on stderr and returns 1. Needs SIGPIPE ignored.
  */
 int qw_cli_flush_stdout(const char *program);
+
+/** The options of a command that is running. */
+typedef struct qw_cli_options {
+    qw_opts opts;
+    qw_buf usage;
+} qw_cli_options;
+
+/**
+ * Read a command's options into its tables' targets. True: go on, and release `out` at the end.
+ * False: the command is over with *exit_status, because help was asked for and shown, or because of
+ * an error, which has been printed. Warnings go to the log.
+ */
+bool qw_cli_options_read(qw_cli_options *out, const char *program, const char *summary,
+                         const qw_opt_table *tables, size_t n_tables, int argc, char **argv,
+                         int *exit_status);
+void qw_cli_options_release(qw_cli_options *o);
 
 #endif

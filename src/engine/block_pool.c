@@ -51,8 +51,10 @@ void qw_block_pool_drop(qw_block_pool *p, int32_t block)
     QW_ASSERT(p->ref_count[block] > 0);
     if (--p->ref_count[block] > 0) return;
     p->next[block] = -1;
-    if (p->tail >= 0) p->next[p->tail] = block;
-    else p->head = block;
+    if (p->tail >= 0)
+        p->next[p->tail] = block;
+    else
+        p->head = block;
     p->tail = block;
     p->n_free++;
 }

@@ -64,7 +64,8 @@ static qw_status choose_precision(precision *out, const qw_engine_options *o,
     } else {
         return qw_fail(err, QW_ERR_USAGE,
                        "--dtype '%s' is unknown; choose auto, bfloat16, float32, float16, half or "
-                       "float", name);
+                       "float",
+                       name);
     }
     const char *kv = o->kv_cache_dtype ? o->kv_cache_dtype : "auto";
     if (strcmp(kv, "bfloat16") == 0) {
@@ -73,7 +74,8 @@ static qw_status choose_precision(precision *out, const qw_engine_options *o,
         p.kv = QW_DTYPE_F32;
     } else if (strcmp(kv, "auto") != 0) {
         return qw_fail(err, QW_ERR_USAGE,
-                       "--kv-cache-dtype '%s' is not supported; choose auto, bfloat16 or float32", kv);
+                       "--kv-cache-dtype '%s' is not supported; choose auto, bfloat16 or float32",
+                       kv);
     }
     *out = p;
     return QW_OK;
@@ -87,9 +89,11 @@ static qw_status choose_limits(int32_t *max_num_seqs, int32_t *max_tokens,
     if (tokens == 0) tokens = seqs > DEFAULT_MAX_BATCHED_TOKENS ? seqs : DEFAULT_MAX_BATCHED_TOKENS;
     if (seqs == 0) seqs = tokens < DEFAULT_MAX_NUM_SEQS ? tokens : DEFAULT_MAX_NUM_SEQS;
     if (tokens < seqs)
-        return qw_fail(err, QW_ERR_USAGE,
-                       "--max-num-batched-tokens (%d) must be at least --max-num-seqs (%d), or no step "
-                       "could hold a token of each sequence", tokens, seqs);
+        return qw_fail(
+            err, QW_ERR_USAGE,
+            "--max-num-batched-tokens (%d) must be at least --max-num-seqs (%d), or no step "
+            "could hold a token of each sequence",
+            tokens, seqs);
     *max_num_seqs = seqs;
     *max_tokens = tokens;
     return QW_OK;
@@ -105,7 +109,8 @@ static qw_status check_options(const qw_engine_options *o, qw_error *err)
 {
     if (o->block_size < 16 || o->block_size > 128 || o->block_size % 16 != 0)
         return qw_fail(err, QW_ERR_USAGE,
-                       "--block-size must be a multiple of 16 from 16 to 128, got %d", o->block_size);
+                       "--block-size must be a multiple of 16 from 16 to 128, got %d",
+                       o->block_size);
     if (!(o->gpu_memory_utilization > 0 && o->gpu_memory_utilization <= 1))
         return qw_fail(err, QW_ERR_USAGE,
                        "--gpu-memory-utilization must be above 0 and at most 1, got %g",
@@ -126,8 +131,8 @@ static qw_status make_plan(qw_engine *e, const qw_engine_options *o, qw_kv_layou
     e->dtype_name = p.name;
     limits->max_logit_rows =
         limits->max_tokens < MAX_LOGIT_ROWS ? limits->max_tokens : MAX_LOGIT_ROWS;
-    *layout = qw_kv_layout_make(p.kv, o->block_size, e->config.num_key_value_heads,
-                                e->config.head_dim);
+    *layout =
+        qw_kv_layout_make(p.kv, o->block_size, e->config.num_key_value_heads, e->config.head_dim);
     qw_model_footprint f;
     st = qw_model_measure(&f, &e->config, &e->checkpoint, limits, layout, err);
     if (st != QW_OK) return st;
@@ -227,7 +232,8 @@ uint64_t qw_engine_n_preemptions(const qw_engine *e)
 
 // Requests
 
-// EOS (unless ignored) first, then stop_token_ids: what ends the request, and what min_tokens masks.
+// EOS (unless ignored) first, then stop_token_ids: what ends the request, and what min_tokens
+// masks.
 static qw_status collect_stop_ids(const qw_engine *e, qw_request *r, qw_error *err)
 {
     const qw_sampling_params *p = &r->params;
@@ -252,14 +258,17 @@ static qw_status resolve_length(const qw_engine *e, const int32_t *prompt, size_
     if (n_prompt >= (size_t)max_len)
         return qw_fail(err, QW_ERR_USAGE,
                        "the prompt has %zu tokens, but the context of %d leaves at most %d for it; "
-                       "shorten the prompt or raise --max-model-len", n_prompt, max_len, max_len - 1);
+                       "shorten the prompt or raise --max-model-len",
+                       n_prompt, max_len, max_len - 1);
     for (size_t i = 0; i < n_prompt; i++)
         if (prompt[i] < 0 || prompt[i] >= e->config.vocab_size)
-            return qw_fail(err, QW_ERR_USAGE,
-                           "token id %d at position %zu of the prompt is outside the vocabulary of %d",
-                           prompt[i], i, e->config.vocab_size);
+            return qw_fail(
+                err, QW_ERR_USAGE,
+                "token id %d at position %zu of the prompt is outside the vocabulary of %d",
+                prompt[i], i, e->config.vocab_size);
     int32_t room = max_len - (int32_t)n_prompt;
-    *max_tokens = params->max_tokens > 0 && params->max_tokens < room ? (int32_t)params->max_tokens : room;
+    *max_tokens =
+        params->max_tokens > 0 && params->max_tokens < room ? (int32_t)params->max_tokens : room;
     return QW_OK;
 }
 
@@ -313,7 +322,7 @@ qw_status qw_engine_submit(qw_engine *e, const int32_t *prompt, size_t n_prompt,
             qw_sequence_free(first, NULL);
         }
         *params = given;
-        r->params = (qw_sampling_params){0};
+        qw_sampling_params_init(&r->params);
         qw_request_free(r);
         return st;
     }
@@ -351,8 +360,8 @@ static qw_finish_reason finish_reason(const qw_engine *e, const qw_sequence *seq
 
 static void abort_sequence(qw_engine *e, qw_sequence *seq, const qw_error *why)
 {
-    qw_token_event event = {.child = seq->child, .id = -1, .finish = QW_FINISH_ABORT, .stop_id = -1,
-                            .error = why};
+    qw_token_event event = {
+        .child = seq->child, .id = -1, .finish = QW_FINISH_ABORT, .stop_id = -1, .error = why};
     (void)seq->request->sink.token(seq->request->sink.ctx, &event);
     finish(e, seq);
 }
@@ -430,7 +439,8 @@ bool qw_engine_step(qw_engine *e)
     qw_scheduler_commit(&e->scheduler);
     for (int32_t i = 0; i < b->n_logit_rows; i += MAX_LOGIT_ROWS) {
         int32_t rows[MAX_LOGIT_ROWS], n = 0;
-        for (; n < MAX_LOGIT_ROWS && i + n < b->n_logit_rows; n++) rows[n] = b->logit_rows[i + n].row;
+        for (; n < MAX_LOGIT_ROWS && i + n < b->n_logit_rows; n++)
+            rows[n] = b->logit_rows[i + n].row;
         size_t stride;
         const float *logits = qw_model_logits(e->model, rows, n, &stride);
         for (int32_t j = 0; j < n; j++)

@@ -9,22 +9,22 @@
 /** What every command that runs a model can set. Strings are borrowed for qw_engine_open. */
 typedef struct qw_engine_options {
     const char *model_dir;
-    const char *hf_overrides;      /* JSON text or NULL */
+    const char *hf_overrides;                /* JSON text or NULL */
     const char *generation_config_overrides; /* JSON text or NULL */
-    const char *dtype;             /* auto, bfloat16, float32, float16, half, float */
-    const char *kv_cache_dtype;    /* auto, bfloat16, float32 */
-    const char *cpu_isa;           /* auto, ref, avx2, ... */
-    int32_t cpu_threads;           /* 0: one per usable physical core */
-    int32_t max_model_len;         /* 0: the model's own; -1: what fits */
-    int32_t max_num_seqs;          /* 0: 256, or fewer */
-    int32_t max_num_batched_tokens; /* 0: 2048, or fewer */
-    int32_t block_size;            /* 16 .. 128, a multiple of 16 */
-    double gpu_memory_utilization; /* (0, 1] */
-    int64_t kv_cache_memory_bytes; /* 0: by the fraction */
-    int32_t num_gpu_blocks_override; /* 0: none */
-    int64_t seed;                  /* base of unseeded sampling */
-    int32_t eos_token_id;          /* the tokenizer's EOS: ends silently; -1: no tokenizer */
-    int32_t n_token_ids;           /* ids from here on have no token and are never sampled; 0: all do */
+    const char *dtype;                       /* auto, bfloat16, float32, float16, half, float */
+    const char *kv_cache_dtype;              /* auto, bfloat16, float32 */
+    const char *cpu_isa;                     /* auto, ref, avx2, ... */
+    int32_t cpu_threads;                     /* 0: one per usable physical core */
+    int32_t max_model_len;                   /* 0: the model's own; -1: what fits */
+    int32_t max_num_seqs;                    /* 0: 256, or fewer */
+    int32_t max_num_batched_tokens;          /* 0: 2048, or fewer */
+    int32_t block_size;                      /* 16 .. 128, a multiple of 16 */
+    double gpu_memory_utilization;           /* (0, 1] */
+    int64_t kv_cache_memory_bytes;           /* 0: by the fraction */
+    int32_t num_gpu_blocks_override;         /* 0: none */
+    int64_t seed;                            /* base of unseeded sampling */
+    int32_t eos_token_id; /* the tokenizer's EOS: ends silently; -1: no tokenizer */
+    int32_t n_token_ids;  /* ids from here on have no token and are never sampled; 0: all do */
     qw_model_progress_fn *progress; /* may be NULL */
     void *progress_ctx;
 } qw_engine_options;
@@ -51,8 +51,8 @@ const char *qw_engine_dtype_name(const qw_engine *e);
 uint64_t qw_engine_n_preemptions(const qw_engine *e);
 
 /**
- * Queue a request. `params` is moved in on success. QW_ERR_USAGE when the prompt is empty, holds ids
- * outside the vocabulary, or leaves no room in the context.
+ * Queue a request. `params` is moved in on success. QW_ERR_USAGE when the prompt is empty, holds
+ * ids outside the vocabulary, or leaves no room in the context.
  */
 QW_MUST_CHECK qw_status qw_engine_submit(qw_engine *e, const int32_t *prompt, size_t n_prompt,
                                          qw_sampling_params *params, const qw_request_sink *sink,

@@ -25,13 +25,16 @@ static qw_status refuse_weights(const qw_memory_plan *p, qw_error *err)
         snprintf(hint, sizeof hint, "--gpu-memory-utilization %.2f would do",
                  fraction + 0.01 > 1.0 ? 1.0 : fraction + 0.01);
     else
-        snprintf(hint, sizeof hint, "this model needs a machine with at least %.2f GiB, or fewer layers "
-                 "(--hf-overrides '{\"num_hidden_layers\": N}')", gib(one_block));
-    return qw_fail(err, QW_ERR_NO_MEMORY,
-                   "no memory for the KV cache: weights take %.2f GiB and step buffers %.2f GiB, but "
-                   "%.2f of the %.2f GiB of this machine is %.2f GiB; %s",
-                   gib(in->weights), gib(in->activations), in->memory_fraction,
-                   gib(in->memory_limit), gib(p->budget), hint);
+        snprintf(hint, sizeof hint,
+                 "this model needs a machine with at least %.2f GiB, or fewer layers "
+                 "(--hf-overrides '{\"num_hidden_layers\": N}')",
+                 gib(one_block));
+    return qw_fail(
+        err, QW_ERR_NO_MEMORY,
+        "no memory for the KV cache: weights take %.2f GiB and step buffers %.2f GiB, but "
+        "%.2f of the %.2f GiB of this machine is %.2f GiB; %s",
+        gib(in->weights), gib(in->activations), in->memory_fraction, gib(in->memory_limit),
+        gib(p->budget), hint);
 }
 
 static qw_status refuse_length(const qw_memory_plan *p, int32_t available, qw_error *err)
@@ -65,14 +68,16 @@ static qw_status available_blocks(const qw_memory_plan *p, int32_t *out, qw_erro
     size_t bytes = (size_t)in->kv_cache_bytes;
     if (bytes == 0) {
         size_t fixed = in->weights + in->activations;
-        if (p->budget < fixed || p->budget - fixed < in->kv_per_block) return refuse_weights(p, err);
+        if (p->budget < fixed || p->budget - fixed < in->kv_per_block)
+            return refuse_weights(p, err);
         bytes = p->budget - fixed;
     }
     size_t n = bytes / in->kv_per_block;
     *out = n > INT32_MAX / 256 ? INT32_MAX / 256 : (int32_t)n;
     if (*out < 1)
-        return qw_fail(err, QW_ERR_USAGE, "--kv-cache-memory-bytes %" PRId64
-                       " is less than one block of %zu bytes", in->kv_cache_bytes, in->kv_per_block);
+        return qw_fail(err, QW_ERR_USAGE,
+                       "--kv-cache-memory-bytes %" PRId64 " is less than one block of %zu bytes",
+                       in->kv_cache_bytes, in->kv_per_block);
     return QW_OK;
 }
 
@@ -82,12 +87,13 @@ qw_status qw_memory_plan_make(qw_memory_plan *out, const qw_plan_input *in, qw_e
     p.budget = (size_t)((double)in->memory_limit * in->memory_fraction);
     p.max_model_len = in->max_model_len > 0 ? in->max_model_len : in->derived_max_len;
     if (p.max_model_len > in->derived_max_len && !in->allow_long)
-        return qw_fail(err, QW_ERR_USAGE,
-                       "--max-model-len %d is more than the %d tokens this model is made for; scale "
-                       "its positions with --hf-overrides (YaRN), or set "
-                       "VLLM_ALLOW_LONG_MAX_MODEL_LEN=1 to try all the same",
-                       p.max_model_len, in->derived_max_len);
-    int32_t available;
+        return qw_fail(
+            err, QW_ERR_USAGE,
+            "--max-model-len %d is more than the %d tokens this model is made for; scale "
+            "its positions with --hf-overrides (YaRN), or set "
+            "VLLM_ALLOW_LONG_MAX_MODEL_LEN=1 to try all the same",
+            p.max_model_len, in->derived_max_len);
+    int32_t available = 0;
     qw_status st = available_blocks(&p, &available, err);
     if (st != QW_OK) return st;
     if (in->max_model_len < 0 && blocks_for(in, p.max_model_len) > available)
@@ -96,15 +102,16 @@ qw_status qw_memory_plan_make(qw_memory_plan *out, const qw_plan_input *in, qw_e
     int64_t useful = (int64_t)blocks_for(in, p.max_model_len) * in->max_num_seqs;
     p.n_blocks = available < useful || in->n_blocks_override > 0 ? available : (int32_t)useful;
     p.kv = (size_t)p.n_blocks * in->kv_per_block;
-    if (!qw_add_size(&p.total, p.kv, in->weights) || !qw_add_size(&p.total, p.total, in->activations))
+    if (!qw_add_size(&p.total, p.kv, in->weights) ||
+        !qw_add_size(&p.total, p.total, in->activations))
         return qw_fail(err, QW_ERR_USAGE, "the KV cache asked for is larger than any memory");
     if (p.total > in->memory_limit)
-        return qw_fail(err, QW_ERR_NO_MEMORY,
-                       "the plan needs %.2f GiB (weights %.2f, step buffers %.2f, KV cache %.2f), more "
-                       "than this machine's %.2f GiB; give the KV cache at most %zu bytes",
-                       gib(p.total), gib(in->weights), gib(in->activations), gib(p.kv),
-                       gib(in->memory_limit),
-                       in->memory_limit > p.total - p.kv ? in->memory_limit - (p.total - p.kv) : 0);
+        return qw_fail(
+            err, QW_ERR_NO_MEMORY,
+            "the plan needs %.2f GiB (weights %.2f, step buffers %.2f, KV cache %.2f), more "
+            "than this machine's %.2f GiB; give the KV cache at most %zu bytes",
+            gib(p.total), gib(in->weights), gib(in->activations), gib(p.kv), gib(in->memory_limit),
+            in->memory_limit > p.total - p.kv ? in->memory_limit - (p.total - p.kv) : 0);
     *out = p;
     return QW_OK;
 }
@@ -115,11 +122,13 @@ void qw_memory_plan_print(const qw_memory_plan *p, qw_buf *out)
     qw_buf_printf(out, "memory plan\n");
     qw_buf_printf(out, "  weights         %9.3f GiB\n", gib(in->weights));
     qw_buf_printf(out, "  step buffers    %9.3f GiB\n", gib(in->activations));
-    qw_buf_printf(out, "  KV cache        %9.3f GiB  reserved: %d blocks of %d tokens, %zu bytes a token\n",
-                  gib(p->kv), p->n_blocks, in->block_size, in->kv_per_block / (size_t)in->block_size);
+    qw_buf_printf(
+        out, "  KV cache        %9.3f GiB  reserved: %d blocks of %d tokens, %zu bytes a token\n",
+        gib(p->kv), p->n_blocks, in->block_size, in->kv_per_block / (size_t)in->block_size);
     qw_buf_printf(out, "  worst case      %9.3f GiB  of %.3f GiB (%.2f of %.3f)\n", gib(p->total),
                   gib(p->budget), in->memory_fraction, gib(in->memory_limit));
-    qw_buf_printf(out, "  mapped files    %9.3f GiB  page cache, not counted above\n", gib(in->mapped));
+    qw_buf_printf(out, "  mapped files    %9.3f GiB  page cache, not counted above\n",
+                  gib(in->mapped));
     qw_buf_printf(out, "  context         %9d tokens\n", p->max_model_len);
 }
 

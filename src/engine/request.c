@@ -23,7 +23,7 @@ qw_status qw_request_new(qw_request **out, uint64_t id, int32_t n_prompt, int32_
     r->n_prompt = n_prompt;
     r->max_tokens = max_tokens;
     r->sink = *sink;
-    *params = (qw_sampling_params){0};
+    qw_sampling_params_init(params); // moved
     *out = r;
     return QW_OK;
 }

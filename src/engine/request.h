@@ -17,12 +17,12 @@ const char *qw_finish_reason_name(qw_finish_reason reason);
 
 /** A generated token, as the engine tells it. Borrowed for the call. */
 typedef struct qw_token_event {
-    int32_t child;   /* 0 .. n-1 */
-    int32_t id;      /* -1 when only the end is told */
+    int32_t child;              /* 0 .. n-1 */
+    int32_t id;                 /* -1 when only the end is told */
     const qw_logprob *logprobs; /* [n_logprobs], the token itself first; NULL unless asked for */
     size_t n_logprobs;
     qw_finish_reason finish;
-    int32_t stop_id; /* the stop id that ended it, -1: the tokenizer's EOS, length or none */
+    int32_t stop_id;       /* the stop id that ended it, -1: the tokenizer's EOS, length or none */
     const qw_error *error; /* with QW_FINISH_ABORT: why; else NULL */
 } qw_token_event;
 
@@ -33,7 +33,8 @@ typedef struct qw_request_sink {
     bool (*token)(void *ctx, const qw_token_event *event);
     /** Logprobs of prompt token `position` >= 1, ascending; only when asked for. May be NULL. */
     void (*prompt_logprobs)(void *ctx, int32_t position, const qw_logprob *logprobs, size_t n);
-    /** Raw logits of a position, ascending, before masks and penalties; child 0. NULL: not wanted. */
+    /** Raw logits of a position, ascending, before masks and penalties; child 0. NULL: not wanted.
+     */
     void (*logits)(void *ctx, int32_t position, const float *row, int32_t vocab_size);
 } qw_request_sink;
 

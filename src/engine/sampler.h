@@ -15,8 +15,9 @@ typedef struct qw_sampler qw_sampler;
 
 /**
  * n_vocab      floats in a row of logits, >= 1
- * n_valid_ids  ids from here on have a row in the model but no token: they count as absent
- *              everywhere (qwen3-dense.md 3.6). 1 .. n_vocab
+ * n_valid_ids  ids from here on have a row in the model but no token: they are never chosen
+ *              (qwen3-dense.md 3.6), but logprobs, which tell what the model said, count them.
+ *              1 .. n_vocab
  */
 QW_MUST_CHECK qw_status qw_sampler_new(qw_sampler **out, size_t n_vocab, size_t n_valid_ids,
                                        qw_error *err);
@@ -77,8 +78,8 @@ size_t qw_logprobs_len(const qw_sampler *s, int64_t n_top);
  * prompt_logprobs.
  *
  * out[0] is token `id`; its rank is the number of tokens that are at least as probable. The n_top
- * most probable tokens follow, ties by lowest id, ranks 1, 2, ...; `id` may be among them. `out` has
- * room for qw_logprobs_len entries.
+ * most probable tokens follow, ties by lowest id, ranks 1, 2, ...; `id` may be among them. `out`
+ * has room for qw_logprobs_len entries.
  *
  * logprob = (z - max) - log(sum exp(z - max)) in fp32, the sum in canonical order over all ids
  * (cpu-kernels 3.0). Errors: NaN or infinite logits (device).

@@ -20,35 +20,39 @@ static const qw_opt rows[] = {
     {"top_p", QW_OPT_FLOAT, FIELD(top_p), .group = GROUP, .allowed = "above 0, at most 1",
      .def_note = FROM_MODEL "1.0",
      .help = "keep only the likeliest tokens whose probabilities add up to this"},
-    {"top_k", QW_OPT_INT, FIELD(top_k), .group = GROUP, .allowed = "0 or -1: off", .def_note = FROM_MODEL "0",
-     .help = "keep only this many of the likeliest tokens"},
-    {"min_p", QW_OPT_FLOAT, FIELD(min_p), .group = GROUP, .allowed = "from 0 to 1", .def_note = FROM_MODEL "0.0",
+    {"top_k", QW_OPT_INT, FIELD(top_k), .group = GROUP, .allowed = "0 or -1: off",
+     .def_note = FROM_MODEL "0", .help = "keep only this many of the likeliest tokens"},
+    {"min_p", QW_OPT_FLOAT, FIELD(min_p), .group = GROUP, .allowed = "from 0 to 1",
+     .def_note = FROM_MODEL "0.0",
      .help = "drop tokens less likely than this share of the likeliest one"},
-    {"repetition_penalty", QW_OPT_FLOAT, FIELD(repetition_penalty), .group = GROUP, .allowed = "above 0",
-     .def_note = FROM_MODEL "1.0",
+    {"repetition_penalty", QW_OPT_FLOAT, FIELD(repetition_penalty), .group = GROUP,
+     .allowed = "above 0", .def_note = FROM_MODEL "1.0",
      .help = "above 1 makes tokens of prompt and answer less likely to come again"},
-    {"frequency_penalty", QW_OPT_FLOAT, FIELD(frequency_penalty), .group = GROUP, .allowed = "from -2 to 2",
-     .def_note = "0.0", .help = "taken off a token's logit for each time it was generated"},
-    {"presence_penalty", QW_OPT_FLOAT, FIELD(presence_penalty), .group = GROUP, .allowed = "from -2 to 2",
-     .def_note = "0.0", .help = "taken off a token's logit once it was generated"},
+    {"frequency_penalty", QW_OPT_FLOAT, FIELD(frequency_penalty), .group = GROUP,
+     .allowed = "from -2 to 2", .def_note = "0.0",
+     .help = "taken off a token's logit for each time it was generated"},
+    {"presence_penalty", QW_OPT_FLOAT, FIELD(presence_penalty), .group = GROUP,
+     .allowed = "from -2 to 2", .def_note = "0.0",
+     .help = "taken off a token's logit once it was generated"},
     {"seed", QW_OPT_INT, FIELD(seed), .group = GROUP, .allowed = "-1: none",
      .help = "makes the choice repeatable: same seed, prompt and parameters, same tokens"},
     {"n", QW_OPT_INT, FIELD(n), .group = GROUP, .allowed = "at least 1", .def_note = "1",
      .help = "answers for each prompt"},
     {"max_tokens", QW_OPT_INT, FIELD(max_tokens), .group = GROUP, .allowed = "at least 1",
      .def_note = FROM_MODEL "to the end of the context", .help = "most tokens to generate"},
-    {"min_tokens", QW_OPT_INT, FIELD(min_tokens), .group = GROUP, .allowed = "at least 0", .def_note = "0",
-     .help = "no end of text, stop token or stop string before this many tokens"},
+    {"min_tokens", QW_OPT_INT, FIELD(min_tokens), .group = GROUP, .allowed = "at least 0",
+     .def_note = "0", .help = "no end of text, stop token or stop string before this many tokens"},
     {"ignore_eos", QW_OPT_BOOL, FIELD(ignore_eos), .group = GROUP, .def_note = "off",
      .help = "go on after the end-of-text token"},
-    {"logprobs", QW_OPT_INT, FIELD(logprobs), .group = GROUP, .allowed = "-1: all", .def_note = "none",
+    {"logprobs", QW_OPT_INT, FIELD(logprobs), .group = GROUP, .allowed = "-1: all",
+     .def_note = "none",
      .help = "report log-probabilities of each chosen token and of this many likeliest ones"},
     {"prompt_logprobs", QW_OPT_INT, FIELD(prompt_logprobs), .group = GROUP, .allowed = "-1: all",
      .def_note = "none", .help = "the same for the tokens of the prompt"},
-    {"skip_special_tokens", QW_OPT_BOOL, FIELD(skip_special_tokens), .group = GROUP, .def_note = "on",
-     .help = "leave tokens such as <|im_end|> out of the text"},
-    {"spaces_between_special_tokens", QW_OPT_BOOL, FIELD(spaces_between_special_tokens), .group = GROUP,
-     .def_note = "on", .help = "put spaces around special tokens that are shown"},
+    {"skip_special_tokens", QW_OPT_BOOL, FIELD(skip_special_tokens), .group = GROUP,
+     .def_note = "on", .help = "leave tokens such as <|im_end|> out of the text"},
+    {"spaces_between_special_tokens", QW_OPT_BOOL, FIELD(spaces_between_special_tokens),
+     .group = GROUP, .def_note = "on", .help = "put spaces around special tokens that are shown"},
     {"include_stop_str_in_output", QW_OPT_BOOL, FIELD(include_stop_str_in_output), .group = GROUP,
      .def_note = "off", .help = "keep the stop string or token that ended the text"},
     {"stop", QW_OPT_STRS, FIELD(stop), FIELD(n_stop), .group = GROUP, .append = true,
@@ -58,8 +62,8 @@ static const qw_opt rows[] = {
     {"logit_bias", QW_OPT_JSON, FIELD(logit_bias), FIELD(n_logit_bias), .group = GROUP,
      .allowed = "biases from -100 to 100",
      .help = "added to the logits of some tokens: {\"TOKEN ID\": BIAS, ...}"},
-    {"allowed_token_ids", QW_OPT_INTS, FIELD(allowed_token_ids), FIELD(n_allowed_token_ids), .group = GROUP,
-     .help = "generate no other tokens than these"},
+    {"allowed_token_ids", QW_OPT_INTS, FIELD(allowed_token_ids), FIELD(n_allowed_token_ids),
+     .group = GROUP, .help = "generate no other tokens than these"},
     {"bad_words", QW_OPT_STRS, FIELD(bad_words), FIELD(n_bad_words), .group = GROUP, .append = true,
      .help = "a word that must not be generated"},
 };
@@ -376,8 +380,8 @@ static qw_status set_field(qw_sampling_params *p, const qw_opt *row, const char 
     case QW_OPT_STR:
     case QW_OPT_CHOICE: break; // no field is of these types
     }
-    QW_ASSERT(!"a sampling field of an unknown type");
-    return QW_ERR_USAGE;
+    QW_ASSERT(row->type != QW_OPT_STR && row->type != QW_OPT_CHOICE);
+    return QW_OK;
 }
 
 static const qw_opt *row_of(size_t offset)
@@ -419,8 +423,7 @@ static qw_status set_logprobs(qw_sampling_params *p, const json_t *object, const
     if (n < QW_LOGPROBS_ALL)
         return qw_fail(err, QW_ERR_USAGE, "top_logprobs must be a positive value or -1.");
     if (n != 0 && !is_on)
-        return qw_fail(err, QW_ERR_USAGE,
-                       "when using top_logprobs, logprobs must be set to true.");
+        return qw_fail(err, QW_ERR_USAGE, "when using top_logprobs, logprobs must be set to true.");
     if (is_on) p->logprobs = n;
     return QW_OK;
 }
@@ -602,8 +605,7 @@ static qw_status validate_counts(const qw_sampling_params *p, const char **param
     const char *ignored;
     if (!param) param = &ignored;
     *param = "n";
-    if (p->n < 1)
-        return qw_fail(err, QW_ERR_USAGE, "n must be at least 1, got %" PRId64 ".", p->n);
+    if (p->n < 1) return qw_fail(err, QW_ERR_USAGE, "n must be at least 1, got %" PRId64 ".", p->n);
     if (p->n > 1 && qw_sampling_params_is_greedy(p))
         return qw_fail(err, QW_ERR_USAGE,
                        "n must be 1 when using greedy sampling, got %" PRId64 ".", p->n);

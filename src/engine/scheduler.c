@@ -6,8 +6,10 @@ static void queue_push_tail(qw_seq_queue *q, qw_sequence *seq)
 {
     seq->prev = q->tail;
     seq->next = NULL;
-    if (q->tail) q->tail->next = seq;
-    else q->head = seq;
+    if (q->tail)
+        q->tail->next = seq;
+    else
+        q->head = seq;
     q->tail = seq;
     q->n++;
 }
@@ -16,18 +18,24 @@ static void queue_push_head(qw_seq_queue *q, qw_sequence *seq)
 {
     seq->prev = NULL;
     seq->next = q->head;
-    if (q->head) q->head->prev = seq;
-    else q->tail = seq;
+    if (q->head)
+        q->head->prev = seq;
+    else
+        q->tail = seq;
     q->head = seq;
     q->n++;
 }
 
 static void queue_remove(qw_seq_queue *q, qw_sequence *seq)
 {
-    if (seq->prev) seq->prev->next = seq->next;
-    else q->head = seq->next;
-    if (seq->next) seq->next->prev = seq->prev;
-    else q->tail = seq->prev;
+    if (seq->prev)
+        seq->prev->next = seq->next;
+    else
+        q->head = seq->next;
+    if (seq->next)
+        seq->next->prev = seq->prev;
+    else
+        q->tail = seq->prev;
     seq->prev = seq->next = NULL;
     q->n--;
 }

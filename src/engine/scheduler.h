@@ -22,9 +22,10 @@ typedef struct qw_scheduler {
     int32_t max_num_seqs;
     int32_t max_num_batched_tokens;
     qw_seq_queue waiting, running;
-    qw_sequence **scheduled; /* [max_num_seqs] of this step, running order; n_scheduled tokens each */
+    qw_sequence *
+        *scheduled; /* [max_num_seqs] of this step, running order; n_scheduled tokens each */
     int32_t n_scheduled;
-    int32_t n_tokens;        /* of this step, all sequences together */
+    int32_t n_tokens; /* of this step, all sequences together */
     uint64_t n_preemptions;
 } qw_scheduler;
 

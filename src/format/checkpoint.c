@@ -245,7 +245,7 @@ static qw_status fail_without_weights(const char *dir, qw_error *err)
 {
     DIR *d = opendir(dir);
     if (!d) return qw_fail(err, QW_ERR_IO, "cannot open directory '%s': %s", dir, strerror(errno));
-    char pickle[100] = "", stray[100] = "";
+    char pickle[256] = "", stray[256] = "";
     for (const struct dirent *e; (e = readdir(d)) != NULL;) {
         qw_str name = qw_str_of(e->d_name);
         if (qw_str_ends_with(name, QW_STR(".bin")) || qw_str_ends_with(name, QW_STR(".pt")) ||
@@ -256,16 +256,18 @@ static qw_status fail_without_weights(const char *dir, qw_error *err)
     }
     closedir(d);
     if (*stray)
-        return qw_fail(err, QW_ERR_IO,
-                       "'%.200s' has '%s' but neither '%s' nor '%s'; the download looks incomplete",
-                       dir, stray, index_file, single_file);
+        return qw_fail(
+            err, QW_ERR_IO,
+            "'%.200s' has '%.100s' but neither '%s' nor '%s'; the download looks incomplete", dir,
+            stray, index_file, single_file);
     if (*pickle)
-        return qw_fail(err, QW_ERR_UNSUPPORTED,
-                       "'%.150s' has only pickled weights ('%s'), which are not read because they "
-                       "can run code; convert them with Python's transformers: "
-                       "AutoModelForCausalLM.from_pretrained(DIR, torch_dtype='auto')"
-                       ".save_pretrained(NEW_DIR)",
-                       dir, pickle);
+        return qw_fail(
+            err, QW_ERR_UNSUPPORTED,
+            "'%.150s' has only pickled weights ('%.100s'), which are not read because they "
+            "can run code; convert them with Python's transformers: "
+            "AutoModelForCausalLM.from_pretrained(DIR, torch_dtype='auto')"
+            ".save_pretrained(NEW_DIR)",
+            dir, pickle);
     return qw_fail(err, QW_ERR_IO, "no weights in '%.300s': neither '%s' nor '%s'", dir, index_file,
                    single_file);
 }

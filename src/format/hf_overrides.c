@@ -52,8 +52,7 @@ static qw_status replace_rope(json_t *config, const json_t *rope, const json_t *
             return qw_fail_memory(err, 0, "a rope override");
         }
     }
-    json_object_del(config, scaling_key);
-    return qw_config_set_new(config, parameters_key, copy, err);
+    return qw_config_set_new(config, parameters_key, copy, err); // wins over any rope_scaling
 }
 
 static qw_status merge_rope(json_t *config, const json_t *overrides, qw_buf *warnings,

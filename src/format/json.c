@@ -5,36 +5,10 @@
 #include "base/file.h"
 #include "base/mem.h"
 
-// jansson calls many failed allocations a syntax error; this remembers what really happened.
-static _Thread_local bool memory_ran_out;
-
-static void *json_alloc(size_t size)
-{
-    void *ptr = qw_mem_alloc(size);
-    if (!ptr) memory_ran_out = true;
-    return ptr;
-}
-
 void qw_json_init(void)
 {
-    json_set_alloc_funcs(json_alloc, qw_mem_free);
+    json_set_alloc_funcs(qw_mem_alloc, qw_mem_free);
     json_object_seed(0); // from the system's randomness: hostile keys cannot be made to collide
-}
-
-qw_status qw_json_parse(json_t **out, const char *text, size_t len, const char *what, qw_error *err)
-{
-    json_error_t je;
-    memory_ran_out = false;
-    json_t *v = json_loadb(len ? text : "", len,
-                           JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &je);
-    if (!v) {
-        if (memory_ran_out || json_error_code(&je) == json_error_out_of_memory)
-            return qw_fail_memory(err, len, what);
-        return qw_fail(err, QW_ERR_FORMAT, "%s: no valid JSON: %s (line %d, column %d)", what,
-                       je.text, je.line, je.column);
-    }
-    *out = v;
-    return QW_OK;
 }
 
 qw_status qw_json_load(json_t **out, const char *path, size_t max, qw_error *err)

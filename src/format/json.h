@@ -14,12 +14,17 @@ void qw_json_init(void);
 
 /**
  * Parse one JSON value of any kind. Duplicate keys, invalid UTF-8 (lone surrogates too), trailing
- * text, nesting beyond 2,048 and integers beyond int64 are errors. NUL (\u0000) is legal in
- * strings: use json_string_length. `what` names the text in errors. Caller owns *out (json_decref).
+ * text, nesting beyond 2,048, integers beyond int64 and numbers beyond double are errors. NUL
+ * (\u0000) is legal in strings, not in keys: use json_string_length. `what` names the text in
+ * errors. Caller owns *out (json_decref).
  */
 QW_MUST_CHECK qw_status qw_json_parse(json_t **out, const char *text, size_t len, const char *what,
                                       qw_error *err);
-/** The same for a whole file of at most `max` bytes. */
+/** The same, but an integer beyond int64 becomes a real: the model_max_length of many a
+ *  tokenizer_config.json is 10^30. */
+QW_MUST_CHECK qw_status qw_json_parse_wide(json_t **out, const char *text, size_t len,
+                                           const char *what, qw_error *err);
+/** The same as qw_json_parse for a whole file of at most `max` bytes. */
 QW_MUST_CHECK qw_status qw_json_load(json_t **out, const char *path, size_t max, qw_error *err);
 
 /** Text of a JSON string value (borrowed from `v`). */

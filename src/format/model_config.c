@@ -133,7 +133,8 @@ static qw_status fail_sliding(int64_t layer, int64_t window, qw_error *err)
                    layer, window);
 }
 
-// layer_types, where a file has it, is the truth; else the three older keys decide.
+// layer_types, where a file has it, is the truth; else the three older keys decide. The list may be
+// longer than the model: --hf-overrides can cut layers off.
 static qw_status refuse_sliding_window(const qw_model_config *c, const json_t *config,
                                        qw_error *err)
 {
@@ -151,11 +152,11 @@ static qw_status refuse_sliding_window(const qw_model_config *c, const json_t *c
             return fail_sliding(first_layer, window, err);
         return QW_OK;
     }
-    if (!json_is_array(types) || json_array_size(types) != (size_t)c->num_hidden_layers)
+    if (!json_is_array(types) || json_array_size(types) < (size_t)c->num_hidden_layers)
         return qw_fail(err, QW_ERR_FORMAT,
-                       "'layer_types' must be a list of %" PRId32 " items (num_hidden_layers)",
+                       "'layer_types' must be a list of at least %" PRId32 " items (num_hidden_layers)",
                        c->num_hidden_layers);
-    for (size_t i = 0; i < json_array_size(types); i++) {
+    for (size_t i = 0; i < (size_t)c->num_hidden_layers; i++) {
         const json_t *v = json_array_get(types, i);
         qw_str type = json_is_string(v) ? qw_json_str(v) : qw_str_of(qw_json_type_name(v));
         if (qw_str_is(type, "full_attention")) continue;

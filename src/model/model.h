@@ -13,8 +13,8 @@ typedef enum qw_compute {
 
 /** Limits that size the step buffers. */
 typedef struct qw_model_limits {
-    int max_tokens;      /* rows of the flat batch */
-    int max_logit_rows;  /* rows whose logits are computed in one call */
+    int max_tokens;     /* rows of the flat batch */
+    int max_logit_rows; /* rows whose logits are computed in one call */
 } qw_model_limits;
 
 /** What a model needs before anything is loaded, in bytes. */
@@ -26,12 +26,12 @@ typedef struct qw_model_footprint {
 
 /** One step over the flat batch. Arrays are borrowed for the call. */
 typedef struct qw_model_step {
-    int n_tokens;               /* rows, <= max_tokens */
-    const int32_t *token_ids;   /* [n_tokens], each in [0, vocab_size) */
-    const int32_t *positions;   /* [n_tokens] */
-    const qw_seq_range *seqs;   /* [n_seqs], ascending rows, covering all of them */
+    int n_tokens;             /* rows, <= max_tokens */
+    const int32_t *token_ids; /* [n_tokens], each in [0, vocab_size) */
+    const int32_t *positions; /* [n_tokens] */
+    const qw_seq_range *seqs; /* [n_seqs], ascending rows, covering all of them */
     int n_seqs;
-    uint8_t *const *kv;         /* [num_hidden_layers] pages of each layer */
+    uint8_t *const *kv; /* [num_hidden_layers] pages of each layer */
     const qw_kv_layout *layout;
 } qw_model_step;
 
@@ -66,7 +66,8 @@ void qw_model_forward(qw_model *m, const qw_model_step *step);
  */
 const float *qw_model_logits(qw_model *m, const int32_t *rows, int n_rows, size_t *stride);
 
-/** As qw_model_forward, but stops after the first `n_layers` layers (0: the embedding). Test aid. */
+/** As qw_model_forward, but stops after the first `n_layers` layers (0: the embedding). Test aid.
+ */
 void qw_model_forward_layers(qw_model *m, const qw_model_step *step, int n_layers);
 /** Hidden state of a row of the last step, hidden_size values. Test aid. */
 const float *qw_model_hidden(const qw_model *m, int row);

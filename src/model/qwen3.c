@@ -18,7 +18,7 @@ struct qw_model {
     qw_backend *be;
     const qw_model_config *config;
     qw_model_limits limits;
-    bool round; /* dtype bfloat16 */
+    bool round;     /* dtype bfloat16 */
     qw_arena arena; /* norms and the list of layers; model lifetime */
     int n_layers;
     layer *layers;
@@ -32,12 +32,12 @@ struct qw_model {
     void *scratch;
     size_t scratch_size;
     size_t hidden_stride, qkv_stride, heads_stride, mlp_stride, logits_stride;
-    float *hidden;   /* residual stream [max_tokens] */
-    float *normed;   /* [max_tokens] */
-    float *qkv;      /* [max_tokens] */
-    float *heads;    /* attention output [max_tokens] */
-    float *mlp;      /* silu(gate) * up [max_tokens] */
-    float *cos, *sin; /* [max_tokens][head_dim / 2] */
+    float *hidden;                           /* residual stream [max_tokens] */
+    float *normed;                           /* [max_tokens] */
+    float *qkv;                              /* [max_tokens] */
+    float *heads;                            /* attention output [max_tokens] */
+    float *mlp;                              /* silu(gate) * up [max_tokens] */
+    float *cos, *sin;                        /* [max_tokens][head_dim / 2] */
     float *logit_in, *logit_normed, *logits; /* [max_logit_rows] */
 };
 
@@ -98,7 +98,8 @@ static bool may_skip(const char *name, const void *ctx)
     const qw_model_config *c = ctx;
     int64_t i_layer;
     if (qw_str_ends_with(qw_str_of(name), QW_STR("rotary_emb.inv_freq"))) return true;
-    if (c->tie_word_embeddings && qw_str_starts_with(qw_str_of(name), QW_STR("lm_head."))) return true;
+    if (c->tie_word_embeddings && qw_str_starts_with(qw_str_of(name), QW_STR("lm_head.")))
+        return true;
     // Layers beyond num_hidden_layers: a model cut short by --hf-overrides runs its first layers.
     const char *p = "model.layers.";
     if (!qw_str_starts_with(qw_str_of(name), qw_str_of(p))) return false;
@@ -145,7 +146,9 @@ static const product down_product = {{LAYER "mlp.down_proj.weight"}, {0}, 1, QW_
 static product lm_head_product(const qw_model_config *c)
 {
     return (product){{c->tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight"},
-                     {0}, 1, QW_CONCAT_STACK};
+                     {0},
+                     1,
+                     QW_CONCAT_STACK};
 }
 
 static bool product_bytes(size_t *total, const product *p, const qw_checkpoint *ck, int i)
@@ -183,7 +186,8 @@ static bool plan_scratch(qw_model *m, size_t *total)
     const qw_model_config *c = m->config;
     size_t tokens = (size_t)m->limits.max_tokens, rows = (size_t)m->limits.max_logit_rows;
     m->hidden_stride = qw_row_stride((size_t)c->hidden_size);
-    m->qkv_stride = qw_row_stride((size_t)round16(heads_width(c)) + 2 * (size_t)round16(kv_width(c)));
+    m->qkv_stride =
+        qw_row_stride((size_t)round16(heads_width(c)) + 2 * (size_t)round16(kv_width(c)));
     m->heads_stride = qw_row_stride((size_t)heads_width(c));
     m->mlp_stride = qw_row_stride((size_t)c->intermediate_size);
     m->logits_stride = qw_row_stride((size_t)c->vocab_size);
@@ -214,7 +218,8 @@ qw_status qw_model_measure(qw_model_footprint *out, const qw_model_config *confi
     ok = ok && qw_mul_size(&norms, norms, (size_t)config->num_hidden_layers) &&
          qw_add_size(&f.weights, f.weights, norms) &&
          qw_mul_size(&f.kv_per_block, layout->block_bytes, (size_t)config->num_hidden_layers);
-    if (!ok) return qw_fail(err, QW_ERR_FORMAT, "config.json describes a model larger than any memory");
+    if (!ok)
+        return qw_fail(err, QW_ERR_FORMAT, "config.json describes a model larger than any memory");
     *out = f;
     return QW_OK;
 }
@@ -230,11 +235,16 @@ static void cut_scratch(qw_model *m)
         float **out;
         size_t n;
     } parts[] = {
-        {&m->hidden, tokens * m->hidden_stride},    {&m->normed, tokens * m->hidden_stride},
-        {&m->qkv, tokens * m->qkv_stride},          {&m->heads, tokens * m->heads_stride},
-        {&m->mlp, tokens * m->mlp_stride},          {&m->logit_in, rows * m->hidden_stride},
-        {&m->logit_normed, rows * m->hidden_stride}, {&m->logits, rows * m->logits_stride},
-        {&m->cos, tokens * half},                   {&m->sin, tokens * half},
+        {&m->hidden, tokens * m->hidden_stride},
+        {&m->normed, tokens * m->hidden_stride},
+        {&m->qkv, tokens * m->qkv_stride},
+        {&m->heads, tokens * m->heads_stride},
+        {&m->mlp, tokens * m->mlp_stride},
+        {&m->logit_in, rows * m->hidden_stride},
+        {&m->logit_normed, rows * m->hidden_stride},
+        {&m->logits, rows * m->logits_stride},
+        {&m->cos, tokens * half},
+        {&m->sin, tokens * half},
     };
     for (size_t i = 0; i < QW_ARRAY_LEN(parts); i++) {
         *parts[i].out = p;
@@ -242,7 +252,8 @@ static void cut_scratch(qw_model *m)
     }
 }
 
-static float *load_vector(qw_model *m, const qw_checkpoint *ck, const char *pattern, int i, int64_t n)
+static float *load_vector(qw_model *m, const qw_checkpoint *ck, const char *pattern, int i,
+                          int64_t n)
 {
     float *v = qw_arena_array(&m->arena, (size_t)n, sizeof *v);
     if (v) qw_weight_widen(v, ck, pattern, i);

@@ -16,8 +16,10 @@ static void scale_yarn(float *inv_freq, const qw_model_config *config)
 {
     const qw_rope_config *r = &config->rope;
     int d = (int)config->head_dim;
-    double low = correction_index(r->beta_fast, d, r->rope_theta, r->original_max_position_embeddings);
-    double high = correction_index(r->beta_slow, d, r->rope_theta, r->original_max_position_embeddings);
+    double low =
+        correction_index(r->beta_fast, d, r->rope_theta, r->original_max_position_embeddings);
+    double high =
+        correction_index(r->beta_slow, d, r->rope_theta, r->original_max_position_embeddings);
     if (r->truncate) {
         low = floor(low);
         high = ceil(high);

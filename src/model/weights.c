@@ -53,11 +53,13 @@ static qw_status check_tensor(const qw_weight_spec *spec, const qw_stored_tensor
         for (size_t i = 0, n = 0; i < t->rank && n < sizeof have - 24; i++)
             n += (size_t)snprintf(have + n, sizeof have - n, "%s%zu", i ? ", " : "", t->shape[i]);
         char want[64];
-        if (rank == 2) snprintf(want, sizeof want, "%" PRId64 ", %" PRId64, spec->rows, spec->cols);
-        else snprintf(want, sizeof want, "%" PRId64, spec->rows);
+        if (rank == 2)
+            snprintf(want, sizeof want, "%" PRId64 ", %" PRId64, spec->rows, spec->cols);
+        else
+            snprintf(want, sizeof want, "%" PRId64, spec->rows);
         return qw_fail(err, QW_ERR_FORMAT,
-                       "tensor '%s' has shape [%s], but config.json asks for [%s]", spec->name, have,
-                       want);
+                       "tensor '%s' has shape [%s], but config.json asks for [%s]", spec->name,
+                       have, want);
     }
     if (t->dtype != QW_DTYPE_BF16 && t->dtype != QW_DTYPE_F16 && t->dtype != QW_DTYPE_F32)
         return qw_fail(err, QW_ERR_UNSUPPORTED,
@@ -76,15 +78,17 @@ static qw_status check_expected(const qw_weight_list *list, const qw_checkpoint 
     qw_status st = QW_OK;
     for (size_t i = 0; i < list->n_specs && st == QW_OK; i++) {
         const qw_stored_tensor *t = qw_checkpoint_find(checkpoint, list->specs[i].name);
-        if (t) st = check_tensor(&list->specs[i], t, err);
+        if (t)
+            st = check_tensor(&list->specs[i], t, err);
         else if (n_missing++ < 10)
             qw_buf_printf(&missing, "%s'%s'", n_missing > 1 ? ", " : "", list->specs[i].name);
     }
     if (st == QW_OK) st = qw_buf_check(&missing, "the list of missing tensors", err);
     if (st == QW_OK && n_missing > 0)
-        st = qw_fail(err, QW_ERR_FORMAT, "%zu of %zu tensors are missing: %s%s; is this the whole "
-                     "checkpoint, and is config.json its own?", n_missing, list->n_specs,
-                     missing.data, n_missing > 10 ? ", ..." : "");
+        st = qw_fail(err, QW_ERR_FORMAT,
+                     "%zu of %zu tensors are missing: %s%s; is this the whole "
+                     "checkpoint, and is config.json its own?",
+                     n_missing, list->n_specs, missing.data, n_missing > 10 ? ", ..." : "");
     qw_buf_release(&missing);
     return st;
 }
@@ -104,7 +108,8 @@ qw_status qw_weight_list_check(const qw_weight_list *list, const qw_checkpoint *
         if (!qw_map_get(&expected, qw_str_of(t->name), NULL) && !may_skip(t->name, ctx))
             st = qw_fail(err, QW_ERR_UNSUPPORTED,
                          "tensor '%s' has no place in this model; a weight that is left out would "
-                         "change the answers", t->name);
+                         "change the answers",
+                         t->name);
     }
     qw_map_release(&expected);
     return st;

@@ -33,8 +33,8 @@ static void check_case(fixture *f, const json_t *c, bool exact, double tolerance
     float *logits = qw_mem_array((size_t)(n + n_greedy) * (size_t)v, sizeof *logits);
     fixture_logits(f, logits, ids, n + n_greedy, MAX);
 
-    double worst = max_abs_diff(logits + (size_t)(n - 1) * (size_t)v,
-                                json_object_get(c, "last_logits"), v);
+    double worst =
+        max_abs_diff(logits + (size_t)(n - 1) * (size_t)v, json_object_get(c, "last_logits"), v);
     print_message("  %d prompt tokens: last logits within %.2g\n", n, worst);
     assert_true(worst <= tolerance);
     int n_checked = 0;
@@ -49,7 +49,8 @@ static void check_case(fixture *f, const json_t *c, bool exact, double tolerance
     const json_t *logprobs = json_object_get(c, "prompt_logprobs");
     for (int i = 0; i < n && exact; i++) {
         const float *row = logits + (size_t)i * (size_t)v;
-        assert_int_equal(fixture_argmax(row, v), json_integer_value(json_array_get(argmax, (size_t)i)));
+        assert_int_equal(fixture_argmax(row, v),
+                         json_integer_value(json_array_get(argmax, (size_t)i)));
         if (i + 1 == n) break;
         double sum = 0, top = row[fixture_argmax(row, v)];
         for (int t = 0; t < v; t++) sum += exp(row[t] - top);
@@ -104,10 +105,12 @@ static void test_yarn_overrides(void **state)
 {
     (void)state;
     json_t *v5 = fixture_json(TINY "yarn/config.v5.json");
-    char *rope = json_dumps(json_pack("{s:O}", "rope_parameters",
-                                      json_object_get(v5, "rope_parameters")), 0);
+    json_t *overrides =
+        json_pack("{s:O}", "rope_parameters", json_object_get(v5, "rope_parameters"));
+    char *rope = json_dumps(overrides, 0);
     check_model("yarn", rope, "cases");
     free(rope);
+    json_decref(overrides);
     json_decref(v5);
 
     json_t *expected = fixture_json(TINY "yarn/expected.json");
@@ -201,8 +204,8 @@ static void test_same_bits(void **state)
     int32_t ids[N];
     for (int i = 0; i < N; i++) ids[i] = (i * 37 + i * i * 11) % 3000;
     for (int bf16 = 0; bf16 < 2; bf16++) {
-        fixture_options o = fixture_defaults(QW_SOURCE_DIR "/models/tiny",
-                                             bf16 ? QW_COMPUTE_BF16 : QW_COMPUTE_F32);
+        fixture_options o =
+            fixture_defaults(QW_SOURCE_DIR "/models/tiny", bf16 ? QW_COMPUTE_BF16 : QW_COMPUTE_F32);
         fixture f;
         fixture_open(&f, &o);
         size_t n = N * (size_t)f.config.vocab_size;
@@ -228,9 +231,12 @@ static void test_same_bits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tied),           cmocka_unit_test(test_untied_sharded),
-        cmocka_unit_test(test_yarn),           cmocka_unit_test(test_yarn_overrides),
-        cmocka_unit_test(test_tiny_chat_layers), cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_tied),
+        cmocka_unit_test(test_untied_sharded),
+        cmocka_unit_test(test_yarn),
+        cmocka_unit_test(test_yarn_overrides),
+        cmocka_unit_test(test_tiny_chat_layers),
+        cmocka_unit_test(test_same_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

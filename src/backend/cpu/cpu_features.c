@@ -101,15 +101,15 @@ qw_status qw_cpu_isa_select(unsigned *out, const char *name, unsigned flags, qw_
         if (strcmp(name, l->name) != 0) continue;
         if (l->flag == 0)
             return qw_fail(err, QW_ERR_USAGE,
-                           "cpu level '%s': this program has no kernels for it; usable here: %s",
+                           "--cpu-isa '%s': this program has no kernels for it; usable here: %s",
                            name, usable);
         if (!(flags & l->flag))
-            return qw_fail(err, QW_ERR_USAGE, "cpu level '%s': this CPU lacks it; usable here: %s",
+            return qw_fail(err, QW_ERR_USAGE, "--cpu-isa '%s': this CPU lacks it; usable here: %s",
                            name, usable);
         *out = flags & (l->flag | (l->flag - 1));
         return QW_OK;
     }
-    return qw_fail(err, QW_ERR_USAGE, "cpu level '%s' is unknown; usable here: auto, %s", name,
+    return qw_fail(err, QW_ERR_USAGE, "--cpu-isa '%s' is unknown; usable here: auto, %s", name,
                    usable);
 }
 

@@ -61,7 +61,7 @@ static void a_level_that_is_not_there_names_what_is(void **state)
     (void)state;
     unsigned out = 77, avx2 = QW_CPU_AVX2;
     assert_fails(qw_cpu_isa_select(&out, "avx512", avx2, &err), QW_ERR_USAGE,
-                 "cpu level 'avx512': this CPU lacks it; usable here: ref, avx2");
+                 "--cpu-isa 'avx512': this CPU lacks it; usable here: ref, avx2");
     assert_fails(qw_cpu_isa_select(&out, "neon", ALL_X86, &err), QW_ERR_USAGE,
                  "usable here: ref, avx2, avx512, vnni, avx512bf16");
     assert_fails(qw_cpu_isa_select(&out, "avx2", 0, &err), QW_ERR_USAGE, "usable here: ref");

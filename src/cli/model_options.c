@@ -1,0 +1,163 @@
+#include "cli/model_options.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "cli/share.h"
+#include "format/opt_json.h"
+
+#define FIELD(x) offsetof(qw_model_options, x)
+
+static const char *const dtypes[] = {"auto", "bfloat16", "float32", "float16",
+                                     "half", "float",    NULL};
+static const char *const kv_dtypes[] = {"auto", "bfloat16", "float32", NULL};
+static const char *const generation_configs[] = {"auto", "vllm", NULL};
+
+#define MODEL_GROUP "Model"
+#define MEMORY_GROUP "Memory and scheduling"
+#define CPU_GROUP "CPU"
+
+static const qw_opt rows[] = {
+    {"model", QW_OPT_STR, FIELD(model), .group = MODEL_GROUP, .positional = true,
+     .metavar = "MODEL_DIR", .def_note = "the built-in model",
+     .help = "checkpoint directory: config.json and safetensors files"},
+    {"tokenizer", QW_OPT_STR, FIELD(tokenizer), .group = MODEL_GROUP, .metavar = "DIR",
+     .def_note = "MODEL_DIR", .help = "directory with tokenizer.json"},
+    {"chat_template", QW_OPT_STR, FIELD(chat_template), .group = MODEL_GROUP, .metavar = "FILE",
+     .def_note = "the model's", .help = "chat template: a file, or the template itself"},
+    {"dtype", QW_OPT_CHOICE, FIELD(dtype), .def = "auto", .choices = dtypes, .group = MODEL_GROUP,
+     .help = "precision of activations; float32 is the accuracy reference"},
+    {"hf_overrides", QW_OPT_JSON, FIELD(hf_overrides), .group = MODEL_GROUP,
+     .help = "members to replace in config.json"},
+    {"generation_config", QW_OPT_CHOICE, FIELD(generation_config), .def = "auto",
+     .choices = generation_configs, .group = MODEL_GROUP,
+     .help = "auto: the model's generation_config.json gives the sampling defaults; vllm: neutral "
+             "ones"},
+    {"override_generation_config", QW_OPT_JSON, FIELD(override_generation_config),
+     .group = MODEL_GROUP, .help = "members to replace in generation_config.json"},
+    {"max_model_len", QW_OPT_INT, FIELD(max_model_len), .def = "0", .min = -1, .max = 1 << 30,
+     .word = "auto", .word_value = -1, .human = true, .group = MEMORY_GROUP,
+     .def_note = "the model's own", .help = "context length in tokens; auto or -1: what fits"},
+    {"max_num_seqs", QW_OPT_INT, FIELD(max_num_seqs), .def = "0", .min = 0, .max = 65536,
+     .group = MEMORY_GROUP, .def_note = "256", .help = "most sequences in a step"},
+    {"max_num_batched_tokens", QW_OPT_INT, FIELD(max_num_batched_tokens), .def = "0", .min = 0,
+     .max = 1 << 20, .human = true, .group = MEMORY_GROUP, .def_note = "2048",
+     .help = "most tokens computed in a step; longer prompts are computed in pieces"},
+    {"block_size", QW_OPT_INT, FIELD(block_size), .def = "16", .min = 16, .max = 128,
+     .group = MEMORY_GROUP, .help = "positions in a KV block, a multiple of 16"},
+    {"gpu_memory_utilization", QW_OPT_FLOAT, FIELD(gpu_memory_utilization), .def = "0.92",
+     .min = 1e-6, .max = 1, .group = MEMORY_GROUP,
+     .help = "share of this machine's memory that weights, buffers and KV cache may take together"},
+    {"kv_cache_memory_bytes", QW_OPT_INT, FIELD(kv_cache_memory_bytes), .def = "0", .min = 0,
+     .max = 1e15, .human = true, .group = MEMORY_GROUP, .def_note = "by gpu-memory-utilization",
+     .help = "size of the KV cache"},
+    {"num_gpu_blocks_override", QW_OPT_INT, FIELD(num_gpu_blocks_override), .def = "0", .min = 0,
+     .max = 1 << 22, .group = MEMORY_GROUP, .def_note = "none", .help = "number of KV blocks"},
+    {"kv_cache_dtype", QW_OPT_CHOICE, FIELD(kv_cache_dtype), .def = "auto", .choices = kv_dtypes,
+     .group = MEMORY_GROUP, .help = "element type of the KV cache; auto: as --dtype"},
+    {"cpu_threads", QW_OPT_INT, FIELD(cpu_threads), .def = "0", .min = 0, .max = 4096,
+     .group = CPU_GROUP, .def_note = "one per usable core", .help = "threads that compute"},
+    {"cpu_isa", QW_OPT_STR, FIELD(cpu_isa), .def = "auto", .group = CPU_GROUP, .metavar = "LEVEL",
+     .help = "highest instruction set to use: ref, avx2, avx512, vnni, avx512bf16, auto"},
+    {"pack_cache", QW_OPT_STR, FIELD(pack_cache), .group = MODEL_GROUP, .metavar = "DIR",
+     .def_note = "~/.cache/qwench",
+     .help = "directory for compiled tokenizers; an empty name: none"},
+};
+
+const qw_opt *qw_model_options_rows(size_t *n_rows)
+{
+    *n_rows = QW_ARRAY_LEN(rows);
+    return rows;
+}
+
+// The JSON text of an option, NULL when it was not given.
+static qw_status json_text(char **out, const qw_opt_json *json, const char *name, qw_error *err)
+{
+    *out = NULL;
+    if (!json->text && json->n_assigns == 0) return QW_OK;
+    json_t *object;
+    qw_status st = qw_opt_json_merge(&object, json, name, err);
+    if (st != QW_OK) return st;
+    qw_buf text;
+    qw_buf_init(&text, (size_t)1 << 24);
+    qw_json_write(&text, object, true);
+    json_decref(object);
+    st = qw_buf_check(&text, name, err);
+    if (st == QW_OK) {
+        *out = qw_buf_take(&text, NULL);
+        if (!*out) st = qw_fail_memory(err, 0, name);
+    }
+    qw_buf_release(&text);
+    return st;
+}
+
+static qw_status find_model(char **out, const qw_model_options *o, qw_error *err)
+{
+    if (!o->model) return qw_share_find(out, "models/tiny", err);
+    if (!qw_file_is_dir(o->model))
+        return qw_fail(
+            err, QW_ERR_IO,
+            "no model directory '%s'; give the path of a checkpoint with config.json and "
+            "*.safetensors",
+            o->model);
+    *out = qw_mem_strdup(o->model);
+    return *out ? QW_OK : qw_fail_memory(err, strlen(o->model), "a path");
+}
+
+qw_status qw_engine_args_make(qw_engine_args *out, const qw_model_options *o, qw_error *err)
+{
+    qw_engine_args a = {.options = qw_engine_options_default()};
+    qw_status st = find_model(&a.model_dir, o, err);
+    if (st == QW_OK) st = json_text(&a.hf_overrides, &o->hf_overrides, "hf-overrides", err);
+    if (st == QW_OK)
+        st = json_text(&a.generation_overrides, &o->override_generation_config,
+                       "override-generation-config", err);
+    if (st != QW_OK) {
+        qw_engine_args_release(&a);
+        return st;
+    }
+    qw_engine_options *e = &a.options;
+    e->model_dir = a.model_dir;
+    e->hf_overrides = a.hf_overrides;
+    e->generation_config_overrides = a.generation_overrides;
+    e->dtype = dtypes[o->dtype];
+    e->kv_cache_dtype = kv_dtypes[o->kv_cache_dtype];
+    e->cpu_isa = o->cpu_isa;
+    e->cpu_threads = (int32_t)o->cpu_threads;
+    e->max_model_len = (int32_t)o->max_model_len;
+    e->max_num_seqs = (int32_t)o->max_num_seqs;
+    e->max_num_batched_tokens = (int32_t)o->max_num_batched_tokens;
+    e->block_size = (int32_t)o->block_size;
+    e->gpu_memory_utilization = o->gpu_memory_utilization;
+    e->kv_cache_memory_bytes = o->kv_cache_memory_bytes;
+    e->num_gpu_blocks_override = (int32_t)o->num_gpu_blocks_override;
+    *out = a;
+    return QW_OK;
+}
+
+void qw_engine_args_release(qw_engine_args *a)
+{
+    qw_mem_free(a->model_dir);
+    qw_mem_free(a->hf_overrides);
+    qw_mem_free(a->generation_overrides);
+    *a = (qw_engine_args){0};
+}
+
+qw_sampling_defaults qw_model_options_defaults(const qw_model_options *o,
+                                               const qw_generation_config *g)
+{
+    if (o->generation_config == 1) return (qw_sampling_defaults){0};
+    return (qw_sampling_defaults){
+        .has_temperature = g->has_temperature,
+        .has_top_p = g->has_top_p,
+        .has_top_k = g->has_top_k,
+        .has_min_p = g->has_min_p,
+        .has_repetition_penalty = g->has_repetition_penalty,
+        .has_max_new_tokens = g->has_max_new_tokens,
+        .temperature = g->temperature,
+        .top_p = g->top_p,
+        .min_p = g->min_p,
+        .repetition_penalty = g->repetition_penalty,
+        .top_k = g->top_k,
+        .max_new_tokens = g->max_new_tokens,
+    };
+}

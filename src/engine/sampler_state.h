@@ -1,0 +1,37 @@
+#ifndef QW_ENGINE_SAMPLER_STATE_H
+#define QW_ENGINE_SAMPLER_STATE_H
+
+#include "base/map.h"
+#include "engine/sampler.h"
+
+// The inside of qw_sampler_state, for sampler.c.
+
+/** A token of the prompt or the output; kept only when a penalty is on. */
+typedef struct qw_seen_token {
+    int32_t id;
+    uint32_t n_output; /* times in the output; 0: prompt only */
+} qw_seen_token;
+
+struct qw_sampler_state {
+    const qw_sampling_params *params; /* borrowed */
+    const int32_t *stop_ids;          /* borrowed */
+    size_t n_stop_ids;
+    uint64_t seed;
+    size_t n_prompt, n_output, max_output;
+    size_t n_valid_ids;
+
+    qw_seen_token *seen; /* [max_seen]; NULL when no penalty is on */
+    size_t n_seen, max_seen;
+    qw_map seen_index; /* id -> index into `seen`; keys are the ids in `seen` */
+
+    int32_t *recent; /* the last output tokens, as many as the longest bad word needs */
+    size_t n_recent, max_recent;
+};
+
+/** qw_sampler_state_new for a vocabulary of n_valid_ids. */
+QW_MUST_CHECK qw_status qw_sampler_state_create(qw_sampler_state **out, size_t n_valid_ids,
+                                                const qw_sampler_sequence *seq, qw_error *err);
+/** True if repetition, frequency or presence penalty is on. */
+bool qw_sampler_has_penalty(const qw_sampling_params *params);
+
+#endif
