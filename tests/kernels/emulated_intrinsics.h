@@ -1,10 +1,12 @@
-#ifndef QW_TESTS_KERNELS_EMULATED_INTRINSICS_H
-#define QW_TESTS_KERNELS_EMULATED_INTRINSICS_H
+#ifndef QW_TESTS_EMULATED_INTRINSICS_H
+#define QW_TESTS_EMULATED_INTRINSICS_H
 
 // What src/backend/cpu/x86/intrinsics.h includes when the 512-bit kernels are compiled for a CPU
-// without them: SIMDe's versions under the native names, and below them the few that SIMDe 0.7.4
-// lacks. An intrinsic that is missing here does not compile, so none is run by accident.
+// without them (QW_KERNEL_EMULATION): SIMDe's versions under the native names, and below them the
+// few that SIMDe 0.7.4 lacks. An intrinsic that is missing here does not compile, so none is run by
+// accident.
 
+#if defined(QW_KERNEL_EMULATION)
 #if !defined(__AVX2__) || !defined(__FMA__) || !defined(__F16C__)
 #error "build the emulated kernels with -mavx2 -mfma -mf16c: SIMDe's own fma rounds twice"
 #endif
@@ -139,4 +141,5 @@ EMULATED __m512 qw_emulated_dpbf16(__m512 acc, __m512i a, __m512i b)
     return _mm512_fmadd_ps(even_a, even_b, acc);
 }
 
+#endif // QW_KERNEL_EMULATION
 #endif

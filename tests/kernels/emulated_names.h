@@ -1,5 +1,5 @@
-#ifndef QW_TESTS_KERNELS_EMULATED_NAMES_H
-#define QW_TESTS_KERNELS_EMULATED_NAMES_H
+#ifndef QW_TESTS_EMULATED_NAMES_H
+#define QW_TESTS_EMULATED_NAMES_H
 
 // The 512-bit kernels once more under other names, beside the native ones of the same program.
 // Included before anything else by emulated_*.c.

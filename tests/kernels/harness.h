@@ -1,5 +1,5 @@
-#ifndef QW_TESTS_KERNELS_HARNESS_H
-#define QW_TESTS_KERNELS_HARNESS_H
+#ifndef QW_TESTS_HARNESS_H
+#define QW_TESTS_HARNESS_H
 
 // The differential test of the tile kernels: every level against the plain C twin, to the bit.
 // A check takes a `kt`, makes inputs that end (or begin) at an unreadable page, runs both and
