@@ -41,7 +41,7 @@ typedef struct chat {
     char *last_thinking; /* of the last answer; may be NULL */
 } chat;
 
-// Ctrl-C while an answer is being made stops the answer.
+// Ctrl-C while an answer is being made stops the answer; while a line is typed it drops the line.
 static volatile sig_atomic_t stop_requested;
 
 static void on_interrupt(int signal)
@@ -467,7 +467,7 @@ static qw_status chat_run(const chat_options *o, const qw_model_options *mo, con
         opened = st == QW_OK;
     }
     if (st == QW_OK) st = qw_frontend_need_tokenizer(&c.session.frontend, err);
-    if (st == QW_OK) st = qw_line_reader_open(&c.reader, "qwench", history, err);
+    if (st == QW_OK) st = qw_line_reader_open(&c.reader, "qwench", history, &stop_requested, err);
     if (st == QW_OK) {
         const char *term = getenv("TERM");
         bool interactive = qw_line_reader_is_interactive(c.reader);

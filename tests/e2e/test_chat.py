@@ -63,6 +63,14 @@ class Terminal:
 
     def end(self):
         self.send("\x04")
+        while True:  # what it still says, then the end of the terminal
+            try:
+                data = os.read(self.fd, 4096)
+            except OSError:
+                break
+            if not data:
+                break
+            self.log += data.decode(errors="replace")
         code = self.proc.wait(timeout=60)
         os.close(self.fd)
         return code
@@ -103,6 +111,10 @@ def check_terminal(tmp):
     (tmp / "bad.json").write_text('{"messages": [{"role": 3}]}')
     t.command(f"/load {tmp}/bad.json", "messages[0]")
     t.command("/reset", "a new conversation")
+    t.send("/system 你好，世界\x7f界 é\n")  # backspace takes a whole character
+    t.wait(PROMPT)
+    t.command(f"/save {saved}", "saved 1 messages")
+    check(json.loads(saved.read_text())["messages"][0]["content"] == "你好，世界 é", "typed UTF-8")
     t.send("/system You are brief.\n")
     t.wait(PROMPT)
     t.command("/reset", "with the system message")
@@ -144,7 +156,7 @@ def check_terminal(tmp):
     t.wait(PROMPT)
     t.command("/set ignore_eos false", "ignore_eos")
     check("tokens/s" in t.ask("What is 5 + 5?"), "alive after Ctrl-C")
-    check(t.end() == 0, "Ctrl-D ends with 0")
+    check(t.end() == 0, f"Ctrl-D ends with 0: {t.log[-3000:]}")
 
 
 def check_dumb(tmp):
@@ -152,7 +164,7 @@ def check_dumb(tmp):
     t.wait(PROMPT)
     answer = t.ask("What is 47 + 38?")
     check("47 + 38 = 85" in answer and "\x1b" not in answer, f"dumb terminal: {answer!r}")
-    check(t.end() == 0, "Ctrl-D ends with 0")
+    check(t.end() == 0, f"Ctrl-D ends with 0: {t.log[-3000:]}")
 
 
 def check_pipe():
