@@ -15,35 +15,6 @@ enum {
     GEMM_EXPAND_F16 = 3, /* rows: the conversion takes several shuffles per line */
 };
 
-// All panels of a block for R rows.
-V16_INLINE void gemm_strip(const int R, gemm_kind kind, bool prefetch, gemm_block b, int n_panels)
-{
-    const int P = GEMM_WIDE(R);
-    for (; n_panels >= P; n_panels -= P) {
-        gemm_tile(R, P, kind, prefetch, &b);
-        b.w += P * b.panel_stride;
-        b.c += 16 * P;
-    }
-    for (; P > 1 && n_panels > 0; n_panels--) {
-        gemm_tile(R, 1, kind, prefetch, &b);
-        b.w += b.panel_stride;
-        b.c += 16;
-    }
-}
-
-V16_INLINE void gemm_rows(int n_rows, gemm_kind kind, bool prefetch, gemm_block b, int n_panels)
-{
-    switch (n_rows) {
-    case 1: gemm_strip(1, kind, prefetch, b, n_panels); break;
-    case 2: gemm_strip(2, kind, prefetch, b, n_panels); break;
-    case 3: gemm_strip(3, kind, prefetch, b, n_panels); break;
-    case 4: gemm_strip(4, kind, prefetch, b, n_panels); break;
-    case 5: gemm_strip(5, kind, prefetch, b, n_panels); break;
-    case 6: gemm_strip(6, kind, prefetch, b, n_panels); break;
-    default: break;
-    }
-}
-
 // One copy of the register tiles per kind of operand.
 static void gemm_stream_bf16(int n_rows, gemm_block b, int n_panels)
 {
