@@ -35,7 +35,9 @@ LAYERS = {
     "server": ["base/", "format/", "engine/engine.h", "engine/frontend.h", "engine/request.h",
                "engine/metrics.h"],
     "quant": ["base/", "format/", "backend/", "model/"],
-    "cli": ["base/", "format/", "backend/", "parallel/", "model/", "engine/", "server/", "quant/"],
+    "bench": ["base/", "format/", "backend/", "model/", "engine/"],
+    "cli": ["base/", "format/", "backend/", "parallel/", "model/", "engine/", "server/", "quant/",
+            "bench/"],
 }
 # Folders that only their own layer may look into: a device is used through its operation table.
 LOCKED = ["backend/cpu/", "backend/cuda/"]
