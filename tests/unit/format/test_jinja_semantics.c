@@ -1,7 +1,7 @@
 // Corners of the language and of its built-ins. The expected texts are what Jinja2 3.1.6 gives in
 // the environment of transformers.
 
-#include "template_cases.h"
+#include "unit/format/template_cases.h"
 
 struct sample {
     const char *text, *want;
