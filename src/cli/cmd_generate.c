@@ -442,10 +442,8 @@ static qw_status open_model(run *r, const qw_model_options *mo, qw_error *err)
     qw_engine_args args;
     qw_status st = qw_engine_args_make(&args, mo, err);
     if (st != QW_OK) return st;
-    char *cache = mo->pack_cache ? NULL : qw_cache_dir();
-    const char *cache_dir = mo->pack_cache ? (*mo->pack_cache ? mo->pack_cache : NULL) : cache;
-    st = qw_frontend_open(&r->frontend, args.model_dir, mo->tokenizer, mo->chat_template, cache_dir,
-                          err);
+    st = qw_frontend_open(&r->frontend, args.model_dir, mo->tokenizer, mo->chat_template,
+                          args.cache_dir, err);
     if (st == QW_OK && r->frontend.tokenizer) {
         const qw_tokenizer_info *info = qw_tokenizer_get_info(r->frontend.tokenizer);
         args.options.eos_token_id = info->eos_id;
@@ -457,7 +455,6 @@ static qw_status open_model(run *r, const qw_model_options *mo, qw_error *err)
     if (st == QW_OK) st = qw_engine_open(&r->engine, &args.options, err);
     if (st == QW_OK) log_plan(r->engine);
     qw_engine_args_release(&args);
-    qw_mem_free(cache);
     return st;
 }
 
