@@ -16,6 +16,7 @@ static const qw_command commands[] = {
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN); // a closed pipe is an error of the write, told by a sentence
+    signal(SIGXFSZ, SIG_IGN); // so is a file that may not grow
     qw_log_init();
     qw_json_init();
     const qw_command_table table = {

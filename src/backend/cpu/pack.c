@@ -24,6 +24,11 @@ static float load(const void *p, qw_dtype dtype)
 float qw_host_matrix_at(const qw_host_matrix *m, size_t row, size_t col)
 {
     size_t size = element_size(m->dtype);
+    if (!m->data) {
+        uint32_t element;
+        m->row(m->row_ctx, &element, row, col, 1);
+        return load(&element, m->dtype);
+    }
     return load((const uint8_t *)m->data + (row * (size_t)m->cols + col) * size, m->dtype);
 }
 
