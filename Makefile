@@ -1,19 +1,20 @@
 # Forwards to CMake (CMakePresets.json). `make help` lists the targets.
-.PHONY: all deps demo test asan clang tsan fuzz check format help clean
+.PHONY: all deps deps-all demo test debug asan tsan clang fuzz check format clean help
 FUZZ_SECONDS ?= 30
 JOBS ?= $(shell nproc)
+# Debian's cmake and ninja, not what a Python environment puts in front of them.
 export PATH := /usr/bin:$(PATH)
 
-all: build/release/build.ninja ## build build/release/qwench
+all: build/release/build.ninja ## build build/release/qwench (the default)
 	cmake --build --preset release -j $(JOBS)
 
 build/%/build.ninja: CMakeLists.txt CMakePresets.json | deps
 	cmake --preset $*
 
-deps: ## name the missing Debian packages, install them when root
+deps: ## name the missing Debian packages; install them when root
 	@scripts/deps.sh install build
 
-deps-all: ## the same, with clang, fuzzers and checkers
+deps-all: ## the same, with clang 14, fuzzers and clang-format
 	@scripts/deps.sh install all
 
 demo: all ## ask the built-in model a question
@@ -22,23 +23,26 @@ demo: all ## ask the built-in model a question
 test: all ## run the test suite
 	ctest --preset release -j $(JOBS)
 
-debug clang asan tsan: %: build/%/build.ninja ## build and test with that preset
+debug asan tsan clang: %: build/%/build.ninja ## build and test with that preset
 	cmake --build --preset $@ -j $(JOBS)
 	ctest --preset $@ -j $(JOBS)
 
-fuzz: deps-all build/fuzz/build.ninja ## fuzz every parser for FUZZ_SECONDS each
+fuzz: build/fuzz/build.ninja ## fuzz every parser for FUZZ_SECONDS (30) each
 	cmake --build --preset fuzz -j $(JOBS)
 	scripts/fuzz.sh build/fuzz $(FUZZ_SECONDS)
 
-format: ## rewrite the sources with clang-format 14
-	git ls-files 'src/*.[ch]' 'tests/*.[ch]' 'include/*.h' | xargs clang-format-14 -i
-
-check: ## includes, headers, formatting
+check: deps-all all build/clang/build.ninja ## includes, headers, formatting, both compilers
 	python3 scripts/check_includes.py
-	git ls-files 'src/*.[ch]' 'tests/*.[ch]' 'include/*.h' | xargs clang-format-14 --dry-run -Werror
+	scripts/format.sh check
+	cmake --build --preset clang -j $(JOBS)
+
+format: deps-all ## rewrite the sources with clang-format 14
+	scripts/format.sh write
 
 clean: ## remove build/
 	rm -rf build
 
 help: ## this list
-	@grep -hE '^[a-z %-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 24
+	@grep -hE '^[a-z][a-z -]*:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 24
+
+build/clang/build.ninja build/fuzz/build.ninja: | deps-all

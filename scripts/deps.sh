@@ -3,30 +3,53 @@
 # usage: scripts/deps.sh [check|install] [build|all]
 #   check    exit 0 when nothing is missing, else print the apt line and exit 1
 #   install  install what is missing (root), else as check
-#   build    what `make` and `make test` need (the default); all: also clang, fuzzers, formatting
+#   build    what `make`, `make demo` and `make test` need (the default)
+#   all      also clang 14, its sanitizer and fuzzer runtimes and clang-format, for `make check`
 set -u
 mode=${1:-install}
 set_name=${2:-build}
-packages="gcc libc6-dev cmake ninja-build pkg-config libjansson-dev libpcre2-dev libutf8proc-dev libxxhash-dev libcmocka-dev python3"
+usage() {
+    echo "usage: scripts/deps.sh [check|install] [build|all]" >&2
+    exit 2
+}
+[ "$mode" = check ] || [ "$mode" = install ] || usage
+[ "$set_name" = build ] || [ "$set_name" = all ] || usage
+
+packages="gcc libc6-dev cmake ninja-build pkg-config libjansson-dev libpcre2-dev libutf8proc-dev
+    libxxhash-dev libedit-dev libcmocka-dev python3"
 if [ "$set_name" = all ]; then
-    packages="$packages clang-14 libclang-rt-14-dev llvm-14 clang-format-14 clang-tidy-14 cppcheck"
+    # llvm-14 has the symbolizer that the sanitizers print stack traces with.
+    # libsimde-dev lets kernel_test run the levels that this CPU lacks.
+    packages="$packages clang-14 libclang-rt-14-dev llvm-14 clang-format-14 libsimde-dev"
+fi
+if ! command -v dpkg-query >/dev/null; then
+    echo "qwench: no dpkg here; what Debian calls" $packages "must be installed by hand" >&2
+    exit 0
 fi
 missing=
 for p in $packages; do
     state=$(dpkg-query -W -f '${db:Status-Abbrev}' "$p" 2>/dev/null) || state=
     case $state in
-    ii*) ;;
+    ?i*) ;; # installed, whatever is wanted of it
     *) missing="$missing $p" ;;
     esac
 done
 [ -z "$missing" ] && exit 0
 echo "qwench: missing Debian packages:$missing" >&2
+
+install_missing() {
+    # shellcheck disable=SC2086 # the list is meant to be split
+    apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 install -y --no-install-recommends \
+        $missing </dev/null >&2
+}
 if [ "$mode" = install ] && [ "$(id -u)" = 0 ]; then
     export DEBIAN_FRONTEND=noninteractive
-    # shellcheck disable=SC2086 # the list is meant to be split
-    apt-get install -y --no-install-recommends $missing >&2 ||
-        { apt-get update >&2 && apt-get install -y --no-install-recommends $missing >&2; } || exit 1
-    exit 0
+    # A fresh system has no package lists yet; an old one may have lists of files that are gone.
+    # shellcheck disable=SC2086
+    apt-cache show $missing >/dev/null 2>&1 && install_missing && exit 0
+    apt-get -qq update >&2 && install_missing && exit 0
+    echo "qwench: apt-get could not install them; see its message above" >&2
+    exit 1
 fi
 echo "install them with:  sudo apt-get install -y --no-install-recommends$missing" >&2
 exit 1

@@ -132,7 +132,8 @@ typedef struct qw_ops {
     void (*rms_norm)(qw_backend *be, float *y, size_t y_stride, const float *x, size_t x_stride,
                      const float *weight, int n, float eps, int n_rows, bool round);
 
-    /** y = epilogue(x * w^T + bias) for n_rows rows. y must not overlap x. */
+    /** y = epilogue(x * w^T + bias) for n_rows rows. y must not overlap x. Under `round` x holds
+     *  bfloat16 values, as every operation that rounds leaves them. */
     void (*linear)(qw_backend *be, float *y, size_t y_stride, const float *x, size_t x_stride,
                    const qw_linear *w, int n_rows, qw_epilogue epilogue, bool round);
 

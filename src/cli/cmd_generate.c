@@ -1,8 +1,5 @@
 // qwench generate: a prompt, or a file of requests, through the engine; answers in input order.
 
-#include <unistd.h>
-
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/nearest.h"
@@ -10,9 +7,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/json_lines.h"
-#include "cli/model_options.h"
-#include "cli/share.h"
-#include "engine/frontend.h"
+#include "cli/session.h"
 #include "format/opt_json.h"
 
 #define PROGRAM "qwench generate"
@@ -59,11 +54,8 @@ typedef struct job {
 
 struct run {
     const generate_options *options;
-    const qw_opts *opts;
-    qw_frontend frontend;
-    qw_engine *engine;
-    qw_sampling_params defaults; /* of the model and the flags, for every request */
-    json_t *template_kwargs;
+    qw_session session;
+    json_t *template_kwargs; /* for requests that bring none; may be NULL */
     job **jobs;
     size_t n_jobs, cap;
     size_t i_job;     /* the first job that is not wholly printed ... */
@@ -105,7 +97,7 @@ static void on_prompt_logprobs(void *ctx, int32_t position, const qw_logprob *lo
     job *j = ctx;
     (void)position; // ascending from 1
     if (j->prompt_logprobs.len) qw_buf_puts(&j->prompt_logprobs, ", ");
-    qw_logprobs_write(&j->prompt_logprobs, j->run->frontend.tokenizer, logprobs, n);
+    qw_logprobs_write(&j->prompt_logprobs, j->run->session.frontend.tokenizer, logprobs, n);
 }
 
 static void on_logits(void *ctx, int32_t position, const float *row, int32_t vocab_size)
@@ -173,14 +165,16 @@ static qw_status job_prepare(job *j, const json_t *request, qw_error *err)
 {
     run *r = j->run;
     warn_of_slips(request);
-    qw_status st = qw_frontend_prompt_ids(&r->frontend, request, &j->prompt, err);
+    qw_status st = qw_frontend_prompt_ids(&r->session.frontend, request, &j->prompt, err);
     if (st == QW_OK) st = qw_sampling_params_apply_json(&j->params, request, err);
-    qw_sampling_limits limits = {
-        .max_n = 16384, .max_logprobs = -1, .vocab_size = qw_engine_config(r->engine)->vocab_size};
+    qw_sampling_limits limits = {.max_n = 16384,
+                                 .max_logprobs = -1,
+                                 .vocab_size = qw_engine_config(r->session.engine)->vocab_size};
     if (st == QW_OK) st = qw_sampling_params_validate(&j->params, &limits, NULL, err);
     if (st == QW_OK && j->params.n_bad_words > 0)
-        st = qw_frontend_bad_words(&r->frontend, &j->params, err);
-    if (st == QW_OK && j->params.n_stop > 0) st = qw_frontend_need_tokenizer(&r->frontend, err);
+        st = qw_frontend_bad_words(&r->session.frontend, &j->params, err);
+    if (st == QW_OK && j->params.n_stop > 0)
+        st = qw_frontend_need_tokenizer(&r->session.frontend, err);
     return st;
 }
 
@@ -192,7 +186,7 @@ static qw_status job_submit(job *j, qw_error *err)
         return qw_fail_memory(err, (size_t)j->params.n * sizeof *j->answers, "answers");
     qw_status st = QW_OK;
     for (; j->n_answers < j->params.n && st == QW_OK; j->n_answers++)
-        st = qw_answer_init(&j->answers[j->n_answers], r->frontend.tokenizer, &j->params,
+        st = qw_answer_init(&j->answers[j->n_answers], r->session.frontend.tokenizer, &j->params,
                             j->prompt.data, j->prompt.len, err);
     qw_sampling_params params;
     qw_sampling_params_init(&params);
@@ -202,7 +196,8 @@ static qw_status job_submit(job *j, qw_error *err)
                             .prompt_logprobs = on_prompt_logprobs,
                             .logits = r->options->dump_logits ? on_logits : NULL};
     if (st == QW_OK)
-        st = qw_engine_submit(r->engine, j->prompt.data, j->prompt.len, &params, &sink, err);
+        st =
+            qw_engine_submit(r->session.engine, j->prompt.data, j->prompt.len, &params, &sink, err);
     qw_sampling_params_release(&params);
     return st;
 }
@@ -226,7 +221,7 @@ static qw_status add_request(void *ctx, json_t *request, qw_error *err)
     j->run = r;
     qw_buf_init(&j->prompt_logprobs, (size_t)1 << 30);
     qw_sampling_params_init(&j->params);
-    qw_status st = qw_sampling_params_copy(&j->params, &r->defaults, err);
+    qw_status st = qw_sampling_params_copy(&j->params, &r->session.defaults, err);
     if (st == QW_OK) st = job_prepare(j, request, err);
     j->wants_prompt_logprobs = j->params.prompt_logprobs != QW_LOGPROBS_OFF;
     if (st == QW_OK) st = job_submit(j, err);
@@ -365,8 +360,8 @@ static qw_status dump_begin(run *r, qw_error *err)
         return qw_fail(err, QW_ERR_USAGE,
                        "--dump-logits takes exactly one request with n = 1, got %zu", r->n_jobs);
     const job *j = r->jobs[0];
-    size_t max_len = (size_t)qw_engine_plan(r->engine)->max_model_len;
-    size_t v = (size_t)qw_engine_config(r->engine)->vocab_size;
+    size_t max_len = (size_t)qw_engine_plan(r->session.engine)->max_model_len;
+    size_t v = (size_t)qw_engine_config(r->session.engine)->vocab_size;
     r->max_logit_rows = max_len;
     if (j->params.max_tokens > 0 && j->prompt.len + (size_t)j->params.max_tokens - 1 < max_len)
         r->max_logit_rows = j->prompt.len + (size_t)j->params.max_tokens - 1;
@@ -377,7 +372,7 @@ static qw_status dump_begin(run *r, qw_error *err)
 
 static qw_status dump_end(const run *r, qw_error *err)
 {
-    size_t v = (size_t)qw_engine_config(r->engine)->vocab_size;
+    size_t v = (size_t)qw_engine_config(r->session.engine)->vocab_size;
     const size_t shape[2] = {r->n_logit_rows, v};
     qw_stored_tensor t = {.name = "logits",
                           .dtype = QW_DTYPE_F32,
@@ -393,7 +388,7 @@ static qw_status run_all(run *r, qw_error *err)
     qw_status st = r->options->file ? qw_json_lines_read(r->options->file, add_request, r, err)
                                     : command_line_request(r, err);
     if (st == QW_OK && r->options->dump_logits) st = dump_begin(r, err);
-    while (st == QW_OK && qw_engine_step(r->engine)) {
+    while (st == QW_OK && qw_engine_step(r->session.engine)) {
         st = r->status;
         if (st == QW_OK) st = print_progress(r, err);
     }
@@ -401,94 +396,24 @@ static qw_status run_all(run *r, qw_error *err)
     return st;
 }
 
-// Opening
-
-typedef struct progress {
-    int64_t start_ns;
-    bool shown;
-} progress;
-
-static void show_progress(void *ctx, size_t done, size_t total)
-{
-    progress *p = ctx;
-    if (qw_clock_ns() - p->start_ns < 500000000 || !isatty(STDERR_FILENO)) return;
-    enum { WIDTH = 40 };
-    char bar[WIDTH + 1];
-    size_t n = done * WIDTH / total;
-    for (size_t i = 0; i < WIDTH; i++) bar[i] = i < n ? '#' : '.';
-    bar[WIDTH] = '\0';
-    fprintf(stderr, "\rloading [%s] %3zu%%", bar, done * 100 / total);
-    if (done == total) fputs("\r\033[K", stderr);
-    p->shown = true;
-}
-
-static void log_plan(const qw_engine *e)
-{
-    // One sentence a line.
-    for (const char *w = qw_engine_config(e)->warnings; w && *w; w += strcspn(w, "\n") + 1)
-        QW_LOG(QW_LOG_WARN, "model_config", "%.*s", (int)strcspn(w, "\n"), w);
-    if (!qw_log_is_on(QW_LOG_INFO)) return;
-    qw_buf table;
-    qw_buf_init(&table, 1 << 16);
-    qw_memory_plan_print(qw_engine_plan(e), &table);
-    qw_buf_printf(&table, "  kernels         %s, %d threads, dtype %s\n", qw_engine_backend(e)->isa,
-                  qw_engine_backend(e)->n_threads, qw_engine_dtype_name(e));
-    if (table.data) fputs(table.data, stderr);
-    qw_buf_release(&table);
-}
-
-static qw_status open_model(run *r, const qw_model_options *mo, qw_error *err)
-{
-    qw_engine_args args;
-    qw_status st = qw_engine_args_make(&args, mo, err);
-    if (st != QW_OK) return st;
-    st = qw_frontend_open(&r->frontend, args.model_dir, mo->tokenizer, mo->chat_template,
-                          args.cache_dir, err);
-    if (st == QW_OK && r->frontend.tokenizer) {
-        const qw_tokenizer_info *info = qw_tokenizer_get_info(r->frontend.tokenizer);
-        args.options.eos_token_id = info->eos_id;
-        args.options.n_token_ids = info->n_ids;
-    }
-    progress bar = {.start_ns = qw_clock_ns()};
-    args.options.progress = show_progress;
-    args.options.progress_ctx = &bar;
-    if (st == QW_OK) st = qw_engine_open(&r->engine, &args.options, err);
-    if (st == QW_OK) log_plan(r->engine);
-    qw_engine_args_release(&args);
-    return st;
-}
-
-static qw_status set_defaults(run *r, const qw_model_options *mo, qw_error *err)
-{
-    qw_sampling_defaults d = qw_model_options_defaults(mo, qw_engine_generation_config(r->engine));
-    qw_sampling_params_init(&r->defaults);
-    qw_status st = qw_sampling_params_set_defaults(&r->defaults, &d, err);
-    if (st == QW_OK) st = qw_sampling_params_apply_options(&r->defaults, r->opts, err);
-    const qw_opt_json *kwargs = &r->options->chat_template_kwargs;
-    if (st == QW_OK && (kwargs->text || kwargs->n_assigns))
-        st = qw_opt_json_merge(&r->template_kwargs, kwargs, "chat-template-kwargs", err);
-    return st;
-}
-
 static void run_release(run *r)
 {
-    qw_engine_close(r->engine); // tells the sinks of what is left: before the jobs go
+    qw_session_close(&r->session); // tells the sinks of what is left: before the jobs go
     for (size_t i = 0; i < r->n_jobs; i++) job_free(r->jobs[i]);
     qw_mem_free(r->jobs);
     qw_mem_unmap(r->logits, r->logits_size);
-    qw_sampling_params_release(&r->defaults);
     json_decref(r->template_kwargs);
-    qw_frontend_close(&r->frontend);
 }
 
 static qw_status generate(const generate_options *o, const qw_model_options *mo,
                           const qw_opts *opts, qw_error *err)
 {
-    run r = {.options = o, .opts = opts, .err = err};
-    qw_sampling_params_init(&r.defaults);
+    run r = {.options = o, .err = err};
     qw_status st = check_choice(o, err);
-    if (st == QW_OK) st = open_model(&r, mo, err);
-    if (st == QW_OK) st = set_defaults(&r, mo, err);
+    const qw_opt_json *kwargs = &o->chat_template_kwargs;
+    if (st == QW_OK && (kwargs->text || kwargs->n_assigns))
+        st = qw_opt_json_merge(&r.template_kwargs, kwargs, "chat-template-kwargs", err);
+    if (st == QW_OK) st = qw_session_open(&r.session, mo, opts, err);
     if (st == QW_OK) st = run_all(&r, err);
     r.status = st; // keeps the sinks from writing over the error while the engine closes
     run_release(&r);

@@ -7,6 +7,8 @@
 #include "version.h"
 
 static const qw_command commands[] = {
+    {"bench", "measure speed against the machine's limits", qw_cmd_bench},
+    {"chat", "a conversation in the terminal", qw_cmd_chat},
     {"generate", "answer a prompt, or a file of prompts", qw_cmd_generate},
     {"tokenize", "text or messages to token ids, and back", qw_cmd_tokenize},
 };

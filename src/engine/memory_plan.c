@@ -93,7 +93,7 @@ qw_status qw_memory_plan_make(qw_memory_plan *out, const qw_plan_input *in, qw_e
             "its positions with --hf-overrides (YaRN), or set "
             "VLLM_ALLOW_LONG_MAX_MODEL_LEN=1 to try all the same",
             p.max_model_len, in->derived_max_len);
-    int32_t available;
+    int32_t available = 0;
     qw_status st = available_blocks(&p, &available, err);
     if (st != QW_OK) return st;
     if (in->max_model_len < 0 && blocks_for(in, p.max_model_len) > available)

@@ -5,7 +5,7 @@
 #include "format/cache_path.h"
 #include "format/tokenizer_internal.h"
 
-// Parsing 11 MB of JSON takes a third of a second, hashing it a millisecond. So the image that was
+// Parsing 11 MB of JSON takes half a second, hashing it a few milliseconds. So the image that was
 // once built from tokenizer.json is kept in a file that the next start maps. One file per model
 // directory, named after its real path; whether it still fits is decided by the hashes of both
 // source files, which the image carries, not by their dates.
@@ -125,7 +125,7 @@ qw_status qw_tokenizer_open(qw_tokenizer **out, const char *model_dir, const cha
         take_note(&note, "rebuilt the tokenizer's cache", path, &why);
     if (!t) st = build(&t, &s, cache_dir, path, &note, err);
     if (st != QW_OK) {
-        st = qw_context(err, st, "tokenizer in '%s'", model_dir);
+        st = qw_context(err, st, "reading '%s/tokenizer.json'", model_dir);
         goto out;
     }
     t->note = note;

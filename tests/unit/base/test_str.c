@@ -4,7 +4,7 @@
 #include <math.h>
 
 #include "base/str.h"
-#include "f64_repr.h"
+#include "unit/base/f64_repr.h"
 
 static void compare_and_find(void **state)
 {

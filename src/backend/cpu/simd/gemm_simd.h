@@ -2,7 +2,6 @@
 // its vec16 header and the shape constants below. The canonical order of cpu-kernels.md 3.0 holds
 // in every shape: one accumulator per output, k = 1, 0, 3, 2, ...
 //
-//   GEMM_WIDE(R)      panels side by side in a register tile of R rows, R = 1 .. GEMM_ROWS
 //   GEMM_KC           k of a block when there are many rows
 //   GEMM_SLAB_PANELS  panels whose block is in L1 together while all rows pass by
 //   GEMM_EXPAND_BF16  rows from which bf16 panels are widened to fp32 before use
@@ -10,110 +9,11 @@
 // Few rows: the weights pass once through the registers, with a prefetch for each line. Many rows:
 // one block of k after the other; the accumulators wait in c between blocks, which changes no bit.
 
-#include "backend/cpu/kernels.h"
+#include "backend/cpu/simd/tile_simd.h"
 
 enum {
-    GEMM_ROWS = 6,
-    GEMM_PREFETCH = 2048, /* bytes ahead, in each panel */
-    GEMM_MAX_WIDE = 4,
     GEMM_EXPAND_F16 = 3, /* rows: the conversion takes several shuffles per line */
 };
-
-typedef enum gemm_kind { GEMM_BF16, GEMM_F16, GEMM_F32 } gemm_kind;
-
-V16_INLINE v16 gemm_odd(gemm_kind kind, const uint8_t *row)
-{
-    if (kind == GEMM_F32) return v16_load((const float *)row + 16);
-    return kind == GEMM_BF16 ? v16_bf16_odd(row) : v16_f16_odd(row);
-}
-
-V16_INLINE v16 gemm_even(gemm_kind kind, const uint8_t *row)
-{
-    if (kind == GEMM_F32) return v16_load((const float *)row);
-    return kind == GEMM_BF16 ? v16_bf16_even(row) : v16_f16_even(row);
-}
-
-// One operand set: `n_pairs` pairs of k of panels that lie `panel_stride` bytes apart.
-typedef struct gemm_block {
-    float *c;
-    size_t c_stride;
-    const uint8_t *w;
-    size_t panel_stride;
-    const float *x;
-    size_t x_stride;
-    int n_pairs;
-    bool add; /* continue the sums in c */
-} gemm_block;
-
-// c[R][16 P] of one block, in registers.
-V16_INLINE void gemm_tile(int R, int P, gemm_kind kind, bool prefetch, const gemm_block *b)
-{
-    const size_t pair_size = kind == GEMM_F32 ? 128 : 64;
-    v16 acc[8][GEMM_MAX_WIDE];
-    float *c = b->c;
-    size_t c_stride = b->c_stride, x_stride = b->x_stride, panel_stride = b->panel_stride;
-    V16_UNROLL
-    for (int r = 0; r < R; r++) V16_UNROLL
-    for (int p = 0; p < P; p++)
-        acc[r][p] = b->add ? v16_load(c + (size_t)r * c_stride + 16 * p) : v16_set1(0.0f);
-    const float *x = b->x;
-    const uint8_t *w = b->w;
-    for (int i = b->n_pairs; i > 0; i--) {
-        V16_UNROLL
-        for (int p = 0; p < P; p++) {
-            const uint8_t *row = w + (size_t)p * panel_stride;
-            if (prefetch) {
-                v16_prefetch(row + GEMM_PREFETCH);
-                if (kind == GEMM_F32) v16_prefetch(row + GEMM_PREFETCH + 64);
-            }
-            v16 odd = gemm_odd(kind, row);
-            V16_UNROLL
-            for (int r = 0; r < R; r++)
-                acc[r][p] = v16_mac(odd, v16_set1(x[(size_t)r * x_stride + 1]), acc[r][p]);
-        }
-        V16_UNROLL
-        for (int p = 0; p < P; p++) {
-            v16 even = gemm_even(kind, w + (size_t)p * panel_stride);
-            V16_UNROLL
-            for (int r = 0; r < R; r++)
-                acc[r][p] = v16_mac(even, v16_set1(x[(size_t)r * x_stride]), acc[r][p]);
-        }
-        w += pair_size;
-        x += 2;
-    }
-    V16_UNROLL
-    for (int r = 0; r < R; r++) V16_UNROLL
-    for (int p = 0; p < P; p++) v16_store(c + (size_t)r * c_stride + 16 * p, acc[r][p]);
-}
-
-// All panels of a block for R rows.
-V16_INLINE void gemm_strip(const int R, gemm_kind kind, bool prefetch, gemm_block b, int n_panels)
-{
-    const int P = GEMM_WIDE(R);
-    for (; n_panels >= P; n_panels -= P) {
-        gemm_tile(R, P, kind, prefetch, &b);
-        b.w += (size_t)P * b.panel_stride;
-        b.c += 16 * P;
-    }
-    for (; P > 1 && n_panels > 0; n_panels--) {
-        gemm_tile(R, 1, kind, prefetch, &b);
-        b.w += b.panel_stride;
-        b.c += 16;
-    }
-}
-
-V16_INLINE void gemm_rows(int n_rows, gemm_kind kind, bool prefetch, gemm_block b, int n_panels)
-{
-    switch (n_rows) {
-    case 1: gemm_strip(1, kind, prefetch, b, n_panels); break;
-    case 2: gemm_strip(2, kind, prefetch, b, n_panels); break;
-    case 3: gemm_strip(3, kind, prefetch, b, n_panels); break;
-    case 4: gemm_strip(4, kind, prefetch, b, n_panels); break;
-    case 5: gemm_strip(5, kind, prefetch, b, n_panels); break;
-    case 6: gemm_strip(6, kind, prefetch, b, n_panels); break;
-    default: break;
-    }
-}
 
 // One copy of the register tiles per kind of operand.
 static void gemm_stream_bf16(int n_rows, gemm_block b, int n_panels)
@@ -145,7 +45,7 @@ static void gemm_slab_f32(int n_rows, gemm_block b, int n_panels)
 V16_INLINE void gemm_expand(float *out, gemm_kind kind, const gemm_block *b, int n_panels)
 {
     for (int p = 0; p < n_panels; p++) {
-        const uint8_t *row = b->w + (size_t)p * b->panel_stride;
+        const uint8_t *row = b->w + p * b->panel_stride;
         for (int i = 0; i < b->n_pairs; i++, row += 64, out += 32) {
             v16_prefetch(row + GEMM_PREFETCH);
             v16_store(out, gemm_even(kind, row));
@@ -154,7 +54,8 @@ V16_INLINE void gemm_expand(float *out, gemm_kind kind, const gemm_block *b, int
     }
 }
 
-// Rows in tiles of nearly equal height over one block.
+// Rows in tiles of nearly equal height over one block. The first tile brings weights that come
+// straight from memory into L1.
 V16_INLINE void gemm_all_rows(gemm_kind kind, gemm_block b, int n_rows, int n_panels)
 {
     int n_tiles = (n_rows + GEMM_ROWS - 1) / GEMM_ROWS;
@@ -162,6 +63,8 @@ V16_INLINE void gemm_all_rows(gemm_kind kind, gemm_block b, int n_rows, int n_pa
         int n = (n_rows + n_tiles - 1 - t) / n_tiles;
         if (kind == GEMM_F32)
             gemm_slab_f32(n, b, n_panels);
+        else if (t == 0)
+            gemm_stream_bf16(n, b, n_panels);
         else
             gemm_slab_bf16(n, b, n_panels);
         b.x += (size_t)n * b.x_stride;
@@ -174,20 +77,21 @@ V16_INLINE void gemm_many(gemm_kind kind, bool expand, gemm_block b, int n_panel
 {
     QW_ALIGNED(64) float slab[GEMM_SLAB_PANELS * GEMM_KC * 16];
     const size_t k_size = kind == GEMM_F32 ? 64 : 32;
-    for (int k = 0; k < kp; k += GEMM_KC) {
-        int n_k = kp - k < GEMM_KC ? kp - k : GEMM_KC;
+    const int kc = kind != GEMM_F32 && !expand ? 2 * GEMM_KC : GEMM_KC; // 16 bits, not 32
+    for (int k = 0; k < kp; k += kc) {
+        int n_k = kp - k < kc ? kp - k : kc;
         for (int p = 0; p < n_panels; p += GEMM_SLAB_PANELS) {
             int n = n_panels - p < GEMM_SLAB_PANELS ? n_panels - p : GEMM_SLAB_PANELS;
             gemm_block block = b;
             block.c += 16 * p;
-            block.w += (size_t)p * b.panel_stride + (size_t)k * k_size;
+            block.w += p * b.panel_stride + (size_t)k * k_size;
             block.x += k;
             block.n_pairs = n_k / 2;
             block.add = k > 0;
             if (expand) {
                 gemm_expand(slab, kind, &block, n);
                 block.w = (const uint8_t *)slab;
-                block.panel_stride = (size_t)n_k * 64;
+                block.panel_stride = (ptrdiff_t)n_k * 64;
             }
             gemm_all_rows(expand ? GEMM_F32 : kind, block, n_rows, n);
         }
@@ -198,7 +102,7 @@ void QW_LEVEL(qw_gemm_bf16)(float *restrict c, size_t c_stride, const void *rest
                             int n_panels, const float *restrict x, size_t x_stride, int n_rows,
                             int kp)
 {
-    gemm_block b = {c, c_stride, w, (size_t)kp * 32, x, x_stride, kp / 2, false};
+    gemm_block b = {c, c_stride, w, (ptrdiff_t)kp * 32, x, x_stride, kp / 2, false};
     if (n_rows <= GEMM_ROWS)
         gemm_stream_bf16(n_rows, b, n_panels);
     else if (n_rows < GEMM_EXPAND_BF16)
@@ -210,7 +114,7 @@ void QW_LEVEL(qw_gemm_bf16)(float *restrict c, size_t c_stride, const void *rest
 void QW_LEVEL(qw_gemm_f16)(float *restrict c, size_t c_stride, const void *restrict w, int n_panels,
                            const float *restrict x, size_t x_stride, int n_rows, int kp)
 {
-    gemm_block b = {c, c_stride, w, (size_t)kp * 32, x, x_stride, kp / 2, false};
+    gemm_block b = {c, c_stride, w, (ptrdiff_t)kp * 32, x, x_stride, kp / 2, false};
     if (n_rows < GEMM_EXPAND_F16)
         gemm_stream_f16(n_rows, b, n_panels);
     else
@@ -220,7 +124,7 @@ void QW_LEVEL(qw_gemm_f16)(float *restrict c, size_t c_stride, const void *restr
 void QW_LEVEL(qw_gemm_f32)(float *restrict c, size_t c_stride, const void *restrict w, int n_panels,
                            const float *restrict x, size_t x_stride, int n_rows, int kp)
 {
-    gemm_block b = {c, c_stride, w, (size_t)kp * 64, x, x_stride, kp / 2, false};
+    gemm_block b = {c, c_stride, w, (ptrdiff_t)kp * 64, x, x_stride, kp / 2, false};
     if (n_rows <= GEMM_ROWS)
         gemm_stream_f32(n_rows, b, n_panels);
     else

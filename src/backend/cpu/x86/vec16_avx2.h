@@ -8,6 +8,8 @@
 #include "base/fmath.h"
 
 #define QW_LEVEL(name) name##_avx2
+// 12 of the 16 registers are accumulators.
+#define GEMM_WIDE(R) ((R) == 1 ? 4 : (R) == 2 ? 2 : 1)
 #define V16_INLINE static inline __attribute__((always_inline))
 
 #if defined(__clang__)

@@ -1,0 +1,7 @@
+// Attention on AVX2.
+
+#include "backend/cpu/x86/vec16_avx2.h"
+
+#define ATTN_PAIR_ROWS 2
+
+#include "backend/cpu/simd/attention_simd.h"

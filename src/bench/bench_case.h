@@ -1,0 +1,64 @@
+#ifndef QW_BENCH_BENCH_CASE_H
+#define QW_BENCH_BENCH_CASE_H
+
+#include "backend/backend.h"
+#include "bench/limits.h"
+#include "format/model_config.h"
+
+/** What the rows of one model, format and number of threads share. */
+typedef struct qw_bench_env {
+    qw_backend *be;
+    const qw_model_config *config;
+    const char *model;  /* "0.6b", or the directory's name */
+    const char *format; /* "bf16", "f16", "f32" */
+    qw_dtype dtype;     /* of the weights */
+    qw_dtype kv_dtype;  /* BF16, or F32 with f32 weights */
+    bool round;         /* activations are rounded to bfloat16 */
+    qw_limit_kind peak; /* what products run on */
+    const qw_bench_buffer *buffer;
+} qw_bench_env;
+
+/** One row: something that can be run again and again, and what one run costs at least. */
+typedef struct qw_bench_case {
+    const char *op;     /* static: "linear", ... */
+    const char *format; /* of the environment; "-" where it does not matter */
+    char shape[48];     /* "0.6b/qkv" */
+    int m, context;     /* tokens; positions seen, 0 where there are none */
+    const char *kernel; /* static: "gemm_bf16" */
+    qw_work work;
+    void (*run)(void *ctx);
+    /** Where the time of all runs so far went, for rows that are whole steps; may be NULL. */
+    void (*describe_parts)(void *ctx, char *out, size_t size);
+    void (*free)(void *ctx);
+    void *ctx;
+} qw_bench_case;
+
+/** Free what the case runs on; its description stays. May be called again. */
+void qw_bench_case_release(qw_bench_case *c);
+
+// Makers. Each fills *out with a case whose memory is its own; the environment is borrowed.
+
+/** A product of the model by name: "qkv", "o", "gate_up", "down". */
+QW_MUST_CHECK qw_status qw_bench_linear_case(qw_bench_case *out, const qw_bench_env *env,
+                                             const char *product, int m, qw_error *err);
+/** Final norm and lm_head for m rows. */
+QW_MUST_CHECK qw_status qw_bench_head_case(qw_bench_case *out, const qw_bench_env *env, int m,
+                                           qw_error *err);
+/** One layer's attention: m sequences, each with its next token after `context` positions. */
+QW_MUST_CHECK qw_status qw_bench_decode_attention_case(qw_bench_case *out, const qw_bench_env *env,
+                                                       int m, int context, qw_error *err);
+/** One layer's attention of the last m tokens of a prompt of `context` tokens. */
+QW_MUST_CHECK qw_status qw_bench_prefill_attention_case(qw_bench_case *out, const qw_bench_env *env,
+                                                        int m, int context, qw_error *err);
+/** RMSNorm of m rows over hidden_size. */
+QW_MUST_CHECK qw_status qw_bench_norm_case(qw_bench_case *out, const qw_bench_env *env, int m,
+                                           qw_error *err);
+/** Norm and rotation of q and k heads of m tokens, and the write of k and v to the cache. */
+QW_MUST_CHECK qw_status qw_bench_rope_case(qw_bench_case *out, const qw_bench_env *env, int m,
+                                           qw_error *err);
+/** Choice of the next token: temperature, top-k 20, top-p 0.95 and the draw from one row of logits.
+ */
+QW_MUST_CHECK qw_status qw_bench_sample_case(qw_bench_case *out, const qw_bench_env *env,
+                                             qw_error *err);
+
+#endif
