@@ -5,7 +5,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "cli/share.h"
 
 typedef struct progress {
     int64_t start_ns;

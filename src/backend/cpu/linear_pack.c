@@ -43,7 +43,7 @@ static void pack_computed(const job *j, void *panel, qw_pack_source src, uint8_t
     for (int l = 0; l < part.rows; l++)
         m->row(m->row_ctx, rows + (size_t)l * row_size, (size_t)(src.first_row + l), 0,
                (size_t)m->cols);
-    qw_pack_panel(panel, j->w->dtype, j->w->kp, (qw_pack_source){&part, 0});
+    qw_pack_panel(panel, j->w->dtype, j->w->kp, (qw_pack_source){&part, 0}, !j->sink);
 }
 
 static void pack_items(void *ctx, size_t begin, size_t end, int i_thread)
@@ -56,7 +56,7 @@ static void pack_items(void *ctx, size_t begin, size_t end, int i_thread)
         void *panel = j->sink ? space + (i - begin) * w->panel_size : (uint8_t *)w->panels + offset;
         qw_pack_source src = source_of(j, (int)i_panel);
         if (src.matrix->data)
-            qw_pack_panel(panel, w->dtype, w->kp, src);
+            qw_pack_panel(panel, w->dtype, w->kp, src, !j->sink);
         else
             pack_computed(j, panel, src, space + j->panel_space);
     }
