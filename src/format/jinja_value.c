@@ -79,7 +79,7 @@ static const char *owner_name(qw_jinja_kind owner)
 qw_status qw_jinja_fail_undefined(qw_jinja_run *r, const qw_jinja_value *v)
 {
     const char *owner = owner_name((qw_jinja_kind)v->owner);
-    int n = (int)(v->str.len < 200 ? v->str.len : 200);
+    int n = qw_jinja_clip(v->str, 200);
     switch ((qw_jinja_missing)v->missing) {
     case QW_JINJA_MISSING_NAME: return qw_jinja_fail(r, "'%.*s' is undefined", n, v->str.ptr);
     case QW_JINJA_MISSING_HINT: return qw_jinja_fail(r, "%.*s", n, v->str.ptr);

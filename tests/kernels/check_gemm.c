@@ -100,8 +100,7 @@ static void gemm_kernel(kt *t, const char *name, gemm_case c)
     // All pairs; the third size is small.
     EACH(i, sizes_n)
     EACH(j, sizes_k)
-        gemm_one(t, &c, sizes_n[i], sizes_k[j], 1 + v % 2, (kt_values)(v % KT_N_VALUES)),
-        v++;
+    gemm_one(t, &c, sizes_n[i], sizes_k[j], 1 + v % 2, (kt_values)(v % KT_N_VALUES)), v++;
     EACH(i, sizes_n)
     EACH(j, sizes_m) gemm_one(t, &c, sizes_n[i], 40, sizes_m[j], (kt_values)(v % KT_N_VALUES)), v++;
     EACH(i, sizes_k) EACH(j, sizes_m)

@@ -1,5 +1,9 @@
 #include "backend/cpu/pack.h"
 
+#if defined(__x86_64__)
+#include <emmintrin.h>
+#endif
+
 static size_t element_size(qw_dtype t)
 {
     return (size_t)qw_dtype_bits(t) / 8;
@@ -47,6 +51,24 @@ static inline word4 load4(const uint32_t *p)
     return v;
 }
 
+// Panels are written once and read much later: on x86 past the caches, without reading them first.
+static inline void store4(uint32_t *p, word4 v)
+{
+#if defined(__x86_64__)
+    _mm_stream_si128((__m128i *)p, (__m128i)v);
+#else
+    memcpy(p, &v, sizeof v);
+#endif
+}
+
+// Streaming stores of this thread become visible to the others.
+static inline void store_fence(void)
+{
+#if defined(__x86_64__)
+    _mm_sfence();
+#endif
+}
+
 static void transpose16(uint32_t *restrict out, const uint32_t *restrict in)
 {
     for (size_t i = 0; i < 16; i += 4) {
@@ -61,7 +83,7 @@ static void transpose16(uint32_t *restrict out, const uint32_t *restrict in)
                                __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7),
                                __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5),
                                __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7)};
-            for (size_t j = 0; j < 4; j++) memcpy(out + (i + j) * 16 + l, &column[j], 16);
+            for (size_t j = 0; j < 4; j++) store4(out + (i + j) * 16 + l, column[j]);
         }
     }
 }
@@ -108,6 +130,7 @@ void qw_pack_panel(void *panel, qw_dtype dtype, int kp, qw_pack_source source)
         if (n < per_block) memset(block, 0, sizeof block);
         for (int l = 0; l < n_rows && n > 0; l++) {
             const uint8_t *p = rows + (size_t)l * row_size + (size_t)k * size;
+            __builtin_prefetch(p + 512); // 16 streams are too many for the hardware
             if (dtype == m->dtype && n == per_block) {
                 memcpy(block + 16 * l, p, 64);
             } else if (dtype == m->dtype) {
@@ -120,4 +143,5 @@ void qw_pack_panel(void *panel, qw_dtype dtype, int kp, qw_pack_source source)
         }
         transpose16(out, block);
     }
+    store_fence();
 }

@@ -83,11 +83,12 @@ static const uint8_t *attn_values(const attn_work *w, int pos)
 }
 
 // Scores of P sub-tiles for 1 to GEMM_ROWS queries; two sub-tiles only where registers allow.
-V16_INLINE void attn_score_rows(int n_rows, int P, gemm_kind kind, const gemm_block *b)
+V16_INLINE void attn_score_rows(int n_rows, int P, gemm_kind kind, bool prefetch,
+                                const gemm_block *b)
 {
 #define ROWS(R)                                                                                    \
     case R:                                                                                        \
-        if (P != 2 || R <= ATTN_PAIR_ROWS) gemm_tile(R, P, kind, false, b);                        \
+        if (P != 2 || R <= ATTN_PAIR_ROWS) gemm_tile(R, P, kind, prefetch, b);                     \
         break
     switch (n_rows) {
         ROWS(1);
@@ -99,6 +100,11 @@ V16_INLINE void attn_score_rows(int n_rows, int P, gemm_kind kind, const gemm_bl
     default: break;
     }
 #undef ROWS
+}
+
+static void attn_prefetch(const uint8_t *p, size_t size)
+{
+    for (size_t i = 0; i < size; i += 64) v16_prefetch(p + i);
 }
 
 // Straight from the pages, for the queries from q0 on.
@@ -113,12 +119,14 @@ V16_INLINE void attn_scores_direct(attn_work *w, gemm_kind kind, int pos, int n_
                         .n_pairs = w->d / 2};
         for (int s = 0; s < n_sub; b.c += 16, s++) {
             b.w = attn_keys(w, pos + 16 * s);
+            if (q == q0) attn_prefetch(attn_values(w, pos + 16 * s), 16 * attn_value_size(w));
             if (s + 1 < n_sub && n <= ATTN_PAIR_ROWS) {
                 b.panel_stride = attn_keys(w, pos + 16 * ++s) - b.w;
-                attn_score_rows(n, 2, kind, &b);
+                if (q == q0) attn_prefetch(attn_values(w, pos + 16 * s), 16 * attn_value_size(w));
+                attn_score_rows(n, 2, kind, true, &b);
                 b.c += 16;
             } else {
-                attn_score_rows(n, 1, kind, &b);
+                attn_score_rows(n, 1, kind, true, &b);
             }
         }
     }
@@ -157,9 +165,9 @@ static void attn_scores_many(attn_work *w, int pos, int n_sub, int q0)
                             .n_pairs = w->d / 2};
             int n = w->n_queries - q < GEMM_ROWS ? w->n_queries - q : GEMM_ROWS;
             if (wide == 1)
-                attn_score_rows(n, 1, GEMM_F32, &b);
+                attn_score_rows(n, 1, GEMM_F32, false, &b);
             else
-                attn_score_rows(n, GEMM_WIDE(GEMM_ROWS), GEMM_F32, &b);
+                attn_score_rows(n, GEMM_WIDE(GEMM_ROWS), GEMM_F32, false, &b);
         }
         s += wide;
     }
@@ -275,9 +283,18 @@ V16_INLINE void attn_values_few(attn_work *w, gemm_kind kind, int q, int n_rows,
     }
 }
 
+// The next tile's K, while this one's V is used.
+static void attn_prefetch_next(const attn_work *w, int pos)
+{
+    int end = w->t->first_pos + w->t->n_rows;
+    for (int s = pos; s < pos + QW_ATTN_TILE && s < end; s += 16)
+        attn_prefetch(attn_keys(w, s), 16 * attn_value_size(w));
+}
+
 // Queries in groups of up to three: those positions that all of a group see, then the rest.
 V16_INLINE void attn_add_few(attn_work *w, gemm_kind kind, int pos, int q0)
 {
+    attn_prefetch_next(w, pos + QW_ATTN_TILE);
     for (int q = q0, n; q < w->n_queries; q += n) {
         n = w->n_queries - q < 3 ? w->n_queries - q : 3;
         attn_values_few(w, kind, q, n, pos, 0, w->count[q]);

@@ -54,7 +54,8 @@ V16_INLINE void gemm_expand(float *out, gemm_kind kind, const gemm_block *b, int
     }
 }
 
-// Rows in tiles of nearly equal height over one block.
+// Rows in tiles of nearly equal height over one block. The first tile brings weights that come
+// straight from memory into L1.
 V16_INLINE void gemm_all_rows(gemm_kind kind, gemm_block b, int n_rows, int n_panels)
 {
     int n_tiles = (n_rows + GEMM_ROWS - 1) / GEMM_ROWS;
@@ -62,6 +63,8 @@ V16_INLINE void gemm_all_rows(gemm_kind kind, gemm_block b, int n_rows, int n_pa
         int n = (n_rows + n_tiles - 1 - t) / n_tiles;
         if (kind == GEMM_F32)
             gemm_slab_f32(n, b, n_panels);
+        else if (t == 0)
+            gemm_stream_bf16(n, b, n_panels);
         else
             gemm_slab_bf16(n, b, n_panels);
         b.x += (size_t)n * b.x_stride;
@@ -74,8 +77,9 @@ V16_INLINE void gemm_many(gemm_kind kind, bool expand, gemm_block b, int n_panel
 {
     QW_ALIGNED(64) float slab[GEMM_SLAB_PANELS * GEMM_KC * 16];
     const size_t k_size = kind == GEMM_F32 ? 64 : 32;
-    for (int k = 0; k < kp; k += GEMM_KC) {
-        int n_k = kp - k < GEMM_KC ? kp - k : GEMM_KC;
+    const int kc = kind != GEMM_F32 && !expand ? 2 * GEMM_KC : GEMM_KC; // 16 bits, not 32
+    for (int k = 0; k < kp; k += kc) {
+        int n_k = kp - k < kc ? kp - k : kc;
         for (int p = 0; p < n_panels; p += GEMM_SLAB_PANELS) {
             int n = n_panels - p < GEMM_SLAB_PANELS ? n_panels - p : GEMM_SLAB_PANELS;
             gemm_block block = b;
