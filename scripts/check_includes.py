@@ -44,6 +44,11 @@ LOCKED = ["backend/cpu/", "backend/cuda/"]
 GENERATED = ["version.h"]  # made by CMake, from any layer
 # The one header that takes something from tests/: intrinsics that a kernel test emulates.
 FROM_TESTS = {"src/backend/cpu/x86/intrinsics.h": ["kernels/emulated_intrinsics.h"]}
+# They only compile where a kernel's intrinsics are replaced.
+EMULATION = ("tests/kernels/emulated_intrinsics.h", "tests/kernels/emulated_names.h")
+# Bodies over a level's vocabulary of vectors: they compile after that, here for one level of many.
+VECTOR_BODIES, VECTOR_HEADER, VECTOR_LEVEL = (
+    "src/backend/cpu/simd/", "backend/cpu/x86/vec16_avx2.h", "avx2")
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]')
 FLAGS = ("-std=c11 -fsyntax-only -Wall -Wextra -Wpedantic -Wshadow -Wconversion "
@@ -134,11 +139,12 @@ def kernel_flags():
 
 def check_guard(path, problems):
     rel = path.relative_to(ROOT).as_posix()
-    stem = rel[len("src/"):] if rel.startswith("src/") else "tests/" + path.name
-    want = "QW_" + re.sub(r"[/.]", "_", stem).upper()
+    stem = rel.removeprefix("src/")
+    names = [stem] if rel.startswith("src/") else [stem, "tests/" + path.name]
+    wanted = ["QW_" + re.sub(r"[/.]", "_", name).upper() for name in names]
     guard = guard_of(path)
-    if guard and guard != want:
-        problems.append(f"{rel}:1: the include guard is {guard}, expected {want}")
+    if guard and guard not in wanted:
+        problems.append(f"{rel}:1: the include guard is {guard}, expected {wanted[0]}")
 
 
 def check_names(problems):
@@ -155,9 +161,12 @@ def compile_alone(header, args, levels):
     rel = header.relative_to(ROOT).as_posix()
     in_src = rel.startswith("src/")
     flags = FLAGS + ["-I" + str(ROOT / "src"), "-I" + str(args.build / "generated")]
-    flags += levels.get(header.stem.rpartition("_")[2], [])
+    level = VECTOR_LEVEL if rel.startswith(VECTOR_BODIES) else header.stem.rpartition("_")[2]
+    flags += levels.get(level, [])
     name = header.relative_to(ROOT / ("src" if in_src else "tests")).as_posix()
     text = f'#include "{name}"\n' * 2 + "extern int qw_not_empty;\n"
+    if rel.startswith(VECTOR_BODIES):
+        text = f'#include "{VECTOR_HEADER}"\n' + text
     if not in_src:  # every test program includes test_util.h first
         flags += ["-I" + str(ROOT / "tests"), "-Wno-unused-function"]
         flags += [f'-D{name}=""' for name in ("QW_TEST_DATA", "QW_TEST_TMP", "QW_SOURCE_DIR")]
@@ -169,7 +178,10 @@ def compile_alone(header, args, levels):
 
 def check_headers(args, problems):
     headers = [h for h in sources({".h"}, "src", "include", "tests") if guard_of(h)]
-    levels = kernel_flags() if platform.machine() == "x86_64" else {}
+    headers = [h for h in headers if not h.as_posix().endswith(EMULATION)]
+    levels = kernel_flags()
+    if platform.machine() != "x86_64":
+        headers = [h for h in headers if "x86" not in h.parts and "simd" not in h.parts]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         texts = pool.map(lambda h: compile_alone(h, args, levels), headers)
         for header, text in zip(headers, texts):

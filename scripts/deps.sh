@@ -16,10 +16,11 @@ usage() {
 [ "$set_name" = build ] || [ "$set_name" = all ] || usage
 
 packages="gcc libc6-dev cmake ninja-build pkg-config libjansson-dev libpcre2-dev libutf8proc-dev
-    libxxhash-dev libcmocka-dev python3"
+    libxxhash-dev libedit-dev libcmocka-dev python3"
 if [ "$set_name" = all ]; then
     # llvm-14 has the symbolizer that the sanitizers print stack traces with.
-    packages="$packages clang-14 libclang-rt-14-dev llvm-14 clang-format-14"
+    # libsimde-dev lets kernel_test run the levels that this CPU lacks.
+    packages="$packages clang-14 libclang-rt-14-dev llvm-14 clang-format-14 libsimde-dev"
 fi
 if ! command -v dpkg-query >/dev/null; then
     echo "qwench: no dpkg here; what Debian calls" $packages "must be installed by hand" >&2

@@ -4,7 +4,6 @@
 
 #include "base/mem.h"
 #include "bench/bench_group.h"
-#include "version.h"
 
 enum { LIMIT_SLICES = 5 };
 
@@ -252,8 +251,6 @@ static qw_status measure_all(bench_run *r, qw_error *err)
 {
     const qw_bench_options *o = r->o;
     qw_bench_report *report = r->report;
-    snprintf(report->version, sizeof report->version, "%s", QWENCH_VERSION);
-    snprintf(report->commit, sizeof report->commit, "%s", QWENCH_COMMIT);
     report->rounds = o->rounds;
     qw_machine_detect(&report->machine);
     r->configs = qw_mem_calloc(o->n_models + 1, sizeof *r->configs);

@@ -37,7 +37,7 @@ static product_shape shape_of(const qw_model_config *c, const char *name)
     };
     for (size_t i = 0; i < QW_ARRAY_LEN(shapes); i++)
         if (strcmp(shapes[i].name, name) == 0) return shapes[i];
-    QW_ASSERT(!"no such product");
+    QW_ASSERT(false && "no such product");
     return shapes[0];
 }
 

@@ -3,12 +3,8 @@
 #include "bench/bench_kernels.h"
 #include "base/mem.h"
 #include "cli/cli.h"
-#include "cli/command_table.h"
 #include "cli/commands.h"
 #include "cli/share.h"
-#include "version.h"
-
-#define PROGRAM "qwench bench kernels"
 
 typedef struct kernels_options {
     const char *config, *shape, *format, *op, *json, *compare, *cpu_isa;
@@ -206,7 +202,7 @@ static qw_status print(const qw_bench_report *report, const qw_bench_report *bef
     return st;
 }
 
-static qw_status bench_kernels(const kernels_options *o, qw_error *err)
+static qw_status bench_kernels(const kernels_options *o, const qw_program *program, qw_error *err)
 {
     word_list shapes = {0}, formats = {0};
     qw_bench_report before = {0}, report = {0};
@@ -214,6 +210,8 @@ static qw_status bench_kernels(const kernels_options *o, qw_error *err)
     if (st == QW_OK) st = split(&formats, o->format, "format", err);
     if (st == QW_OK && o->compare) st = qw_bench_report_read(&before, o->compare, err);
     if (st == QW_OK) st = measure(o, &shapes, &formats, &report, err);
+    snprintf(report.version, sizeof report.version, "%s", program->version);
+    snprintf(report.commit, sizeof report.commit, "%s", program->commit);
     if (st == QW_OK) st = print(&report, o->compare ? &before : NULL, err);
     if (st == QW_OK && o->json) st = qw_bench_report_write(&report, o->json, err);
     qw_bench_report_release(&report);
@@ -223,35 +221,49 @@ static qw_status bench_kernels(const kernels_options *o, qw_error *err)
     return st;
 }
 
-static int cmd_kernels(int argc, char **argv)
+static size_t kernels_tables(qw_opt_table out[QW_COMMAND_MAX_TABLES])
+{
+    out[0] = (qw_opt_table){.rows = rows, .n_rows = QW_ARRAY_LEN(rows)};
+    return 1;
+}
+
+static int cmd_kernels(const qw_command_call *call)
 {
     kernels_options options = {0};
-    const qw_opt_table table = {rows, QW_ARRAY_LEN(rows), &options};
+    void *const targets[] = {&options};
     qw_cli_options cli;
     int status;
-    if (!qw_cli_options_read(&cli, PROGRAM,
-                             "Measures this machine's limits, and each kernel against them.",
-                             &table, 1, argc, argv, &status))
-        return status;
+    if (!qw_cli_options_read(&cli, call, targets, QW_ARRAY_LEN(targets), &status)) return status;
     qw_error err;
-    qw_status st = bench_kernels(&options, &err);
-    status = st == QW_OK ? 0 : qw_cli_fail(PROGRAM, st, &err, NULL);
+    qw_status st = bench_kernels(&options, call->program, &err);
+    status = st == QW_OK ? 0 : qw_cli_fail(call->name, st, &err, NULL);
     qw_cli_options_release(&cli);
     return status;
 }
 
-static const qw_command commands[] = {
-    {"kernels", "each kernel, and whole steps, against the machine's limits", cmd_kernels},
+static const qw_command_example kernels_examples[] = {
+    {"qwench bench kernels --shape 0.6b --op linear,attn --json before.json",
+     "measure and keep the results"},
+    {"qwench bench kernels --shape 0.6b --op linear,attn --compare before.json",
+     "measure again and compare"},
+    {NULL},
 };
 
-int qw_cmd_bench(int argc, char **argv)
-{
-    const qw_command_table table = {
-        .program = "qwench bench",
-        .version = "qwench " QWENCH_VERSION " (" QWENCH_COMMIT ")",
-        .summary = "Measures speed.",
-        .commands = commands,
-        .n_commands = QW_ARRAY_LEN(commands),
-    };
-    return qw_command_table_run(&table, argc, argv);
-}
+static const qw_command kernels = {
+    .name = "kernels",
+    .help = "each kernel, and whole steps, against the machine's limits",
+    .summary = "Measures this machine's limits, and each kernel against them.",
+    .examples = kernels_examples,
+    .run = cmd_kernels,
+    .tables = kernels_tables,
+};
+
+static const qw_command *const commands[] = {&kernels};
+
+const qw_command qw_cmd_bench = {
+    .name = "bench",
+    .help = "measure speed against the machine's limits",
+    .summary = "Measures speed.",
+    .commands = commands,
+    .n_commands = QW_ARRAY_LEN(commands),
+};

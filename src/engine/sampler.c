@@ -11,12 +11,13 @@
 #define GREEDY_BELOW 1e-5 // a lower temperature means "take the best token"
 
 struct qw_sampler {
-    size_t n_vocab; /* floats in a row */
-    size_t n_ids;   /* the first of them that are tokens */
-    qw_topk topk;
-    float *edited; /* [n_ids] logits after masks, bias and penalties */
-    float *p;      /* [n_ids] probabilities of the survivors, relative to the best token's */
-    int32_t *ids;  /* [n_ids] the survivors, ascending */
+    size_t n_vocab;   /* floats in a row */
+    size_t n_ids;     /* the first of them that are tokens */
+    qw_topk topk;     /* over n_ids: what may be chosen */
+    qw_topk row_topk; /* over n_vocab: what the model said, for logprobs */
+    float *edited;    /* [n_ids] logits after masks, bias and penalties */
+    float *p;         /* [n_ids] probabilities of the survivors, relative to the best token's */
+    int32_t *ids;     /* [n_vocab] the survivors, or the candidates of a row */
 };
 
 qw_status qw_sampler_new(qw_sampler **out, size_t n_vocab, size_t n_valid_ids, qw_error *err)
@@ -29,12 +30,13 @@ qw_status qw_sampler_new(qw_sampler **out, size_t n_vocab, size_t n_valid_ids, q
     qw_sampler *s = qw_mem_calloc(1, sizeof *s);
     if (!s) return qw_fail_memory(err, sizeof *s, "a sampler");
     qw_status status = qw_topk_init(&s->topk, n_valid_ids, err);
+    if (status == QW_OK) status = qw_topk_init(&s->row_topk, n_vocab, err);
     if (status != QW_OK) goto out;
     s->n_vocab = n_vocab;
     s->n_ids = n_valid_ids;
     s->edited = qw_mem_array(n_valid_ids, sizeof *s->edited);
     s->p = qw_mem_array(n_valid_ids, sizeof *s->p);
-    s->ids = qw_mem_array(n_valid_ids, sizeof *s->ids);
+    s->ids = qw_mem_array(n_vocab, sizeof *s->ids);
     if (!s->edited || !s->p || !s->ids) {
         status = qw_fail(err, QW_ERR_NO_MEMORY, "cannot allocate a sampler for %zu token ids",
                          n_valid_ids);
@@ -51,6 +53,7 @@ void qw_sampler_free(qw_sampler *s)
 {
     if (!s) return;
     qw_topk_release(&s->topk);
+    qw_topk_release(&s->row_topk);
     qw_mem_free(s->edited);
     qw_mem_free(s->p);
     qw_mem_free(s->ids);
@@ -64,10 +67,10 @@ qw_status qw_sampler_state_new(qw_sampler_state **out, const qw_sampler *s,
 }
 
 // The maximum of what the model gave; a row with NaN or +inf has no distribution.
-static qw_status scan_model_row(float *max, qw_sampler *s, const float *logits, qw_error *err)
+static qw_status scan_model_row(float *max, qw_topk *topk, const float *logits, qw_error *err)
 {
     bool has_nan;
-    float found = qw_topk_scan(&s->topk, logits, &has_nan);
+    float found = qw_topk_scan(topk, logits, &has_nan);
     if (has_nan) return qw_fail(err, QW_ERR_DEVICE, "the model produced NaN logits");
     if (found == INFINITY) return qw_fail(err, QW_ERR_DEVICE, "the model produced infinite logits");
     if (found == -INFINITY)
@@ -297,7 +300,7 @@ qw_status qw_sampler_sample(int32_t *out, qw_sampler *s, const qw_sampler_state 
     const qw_sampling_params *params = st->params;
     const float *z = logits;
     float max;
-    qw_status status = scan_model_row(&max, s, logits, err);
+    qw_status status = scan_model_row(&max, &s->topk, logits, err);
     if (status != QW_OK) return status;
     if (has_edits(st)) {
         edit_row(s, st, logits);
@@ -324,7 +327,8 @@ qw_status qw_sampler_sample(int32_t *out, qw_sampler *s, const qw_sampler_state 
 
 size_t qw_logprobs_len(const qw_sampler *s, int64_t n_top)
 {
-    if (n_top == QW_LOGPROBS_ALL || (n_top > 0 && (uint64_t)n_top > s->n_ids)) return s->n_ids + 1;
+    if (n_top == QW_LOGPROBS_ALL || (n_top > 0 && (uint64_t)n_top > s->n_vocab))
+        return s->n_vocab + 1;
     return n_top > 0 ? (size_t)n_top + 1 : 1;
 }
 
@@ -361,22 +365,22 @@ static void sort_ids(int32_t *ids, size_t n, const float *z)
 qw_status qw_logprobs_row(qw_logprob *out, qw_sampler *s, const float *logits, int32_t id,
                           int64_t n_top, qw_error *err)
 {
-    QW_ASSERT(is_valid(s, id));
+    QW_ASSERT(id >= 0 && (size_t)id < s->n_vocab);
     float max;
-    qw_status status = scan_model_row(&max, s, logits, err);
+    qw_status status = scan_model_row(&max, &s->row_topk, logits, err);
     if (status != QW_OK) return status;
-    float log_sum = qw_log_ref(qw_exp_sum(logits, s->n_ids, max));
+    float log_sum = qw_log_ref(qw_exp_sum(logits, s->n_vocab, max));
 
-    int32_t rank = (int32_t)qw_topk_count(&s->topk, logits, logits[id]);
+    int32_t rank = (int32_t)qw_topk_count(&s->row_topk, logits, logits[id]);
     out[0] = (qw_logprob){.id = id, .rank = rank, .logprob = logits[id] - max - log_sum};
 
     size_t n = qw_logprobs_len(s, n_top) - 1;
     if (n == 0) return QW_OK;
     size_t n_found = 0;
-    if (n < s->n_ids) n_found = qw_topk_select(&s->topk, s->ids, logits, n);
+    if (n < s->n_vocab) n_found = qw_topk_select(&s->row_topk, s->ids, logits, n);
     if (n_found < n) { // the whole vocabulary, or too few tokens above -inf
-        for (size_t i = 0; i < s->n_ids; i++) s->ids[i] = (int32_t)i;
-        n_found = s->n_ids;
+        for (size_t i = 0; i < s->n_vocab; i++) s->ids[i] = (int32_t)i;
+        n_found = s->n_vocab;
     }
     sort_ids(s->ids, n_found, logits);
     for (size_t i = 0; i < n; i++) {

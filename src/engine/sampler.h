@@ -15,8 +15,9 @@ typedef struct qw_sampler qw_sampler;
 
 /**
  * n_vocab      floats in a row of logits, >= 1
- * n_valid_ids  ids from here on have a row in the model but no token: they count as absent
- *              everywhere (qwen3-dense.md 3.6). 1 .. n_vocab
+ * n_valid_ids  ids from here on have a row in the model but no token: they are never chosen
+ *              (qwen3-dense.md 3.6), but logprobs, which tell what the model said, count them.
+ *              1 .. n_vocab
  */
 QW_MUST_CHECK qw_status qw_sampler_new(qw_sampler **out, size_t n_vocab, size_t n_valid_ids,
                                        qw_error *err);

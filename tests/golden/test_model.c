@@ -105,10 +105,12 @@ static void test_yarn_overrides(void **state)
 {
     (void)state;
     json_t *v5 = fixture_json(TINY "yarn/config.v5.json");
-    char *rope = json_dumps(
-        json_pack("{s:O}", "rope_parameters", json_object_get(v5, "rope_parameters")), 0);
+    json_t *overrides =
+        json_pack("{s:O}", "rope_parameters", json_object_get(v5, "rope_parameters"));
+    char *rope = json_dumps(overrides, 0);
     check_model("yarn", rope, "cases");
     free(rope);
+    json_decref(overrides);
     json_decref(v5);
 
     json_t *expected = fixture_json(TINY "yarn/expected.json");

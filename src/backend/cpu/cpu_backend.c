@@ -4,7 +4,9 @@
 #include "backend/backend.h"
 #include "backend/cpu/cpu_features.h"
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/linear_pack.h"
 #include "backend/cpu/pack.h"
+#include "backend/cpu/probe.h"
 #include "base/mem.h"
 #include "base/thread.h"
 
@@ -12,6 +14,7 @@ enum {
     GROUP_PANELS = 4, /* panels that one item of a product computes: 64 outputs */
     MAX_ROWS = 256,   /* rows of activations per pass over a panel group */
     MAX_HEAD_DIM = 1024,
+    PARTIALS_PER_THREAD = 1 << 19, /* floats: 500 segments of 8 heads of 128 */
 };
 
 typedef struct cpu_backend {
@@ -20,6 +23,8 @@ typedef struct cpu_backend {
     qw_thread_pool *pool;
     float *scratch; /* [n_threads][scratch_stride] */
     size_t scratch_size, scratch_stride;
+    float *partials; /* of segments, see op_attention */
+    size_t partials_len;
 } cpu_backend;
 
 static inline cpu_backend *self(qw_backend *be)
@@ -52,8 +57,7 @@ typedef struct linear_job {
     qw_gemm_fn *gemm;
 } linear_job;
 
-static void linear_epilogue(const linear_job *job, float *t, int first_panel, int n_panels,
-                            int row)
+static void linear_epilogue(const linear_job *job, float *t, int first_panel, int n_panels, int row)
 {
     const qw_kernels *k = &job->cpu->kernels;
     int n = 16 * n_panels;
@@ -80,7 +84,8 @@ static void linear_items(void *ctx, size_t begin, size_t end, int i_thread)
     for (size_t g = begin; g < end; g++) {
         int first = (int)g * GROUP_PANELS;
         int n_panels = min_int(GROUP_PANELS, job->w->n_panels - first);
-        const uint8_t *panels = (const uint8_t *)job->w->panels + (size_t)first * job->w->panel_size;
+        const uint8_t *panels =
+            (const uint8_t *)job->w->panels + (size_t)first * job->w->panel_size;
         size_t c_stride = 16 * GROUP_PANELS;
         for (int m0 = 0; m0 < job->n_rows; m0 += MAX_ROWS) {
             int n_rows = min_int(MAX_ROWS, job->n_rows - m0);
@@ -98,9 +103,10 @@ static void op_linear(qw_backend *be, float *y, size_t y_stride, const float *x,
     cpu_backend *cpu = self(be);
     const qw_kernels *k = &cpu->kernels;
     linear_job job = {cpu, y, y_stride, x, x_stride, w, n_rows, epilogue, round, NULL};
-    job.gemm = w->dtype == QW_DTYPE_BF16  ? k->gemm_bf16
-               : w->dtype == QW_DTYPE_F16 ? k->gemm_f16
-                                          : k->gemm_f32;
+    if (w->dtype == QW_DTYPE_BF16)
+        job.gemm = round ? k->gemm_bf16_x16 : k->gemm_bf16;
+    else
+        job.gemm = w->dtype == QW_DTYPE_F16 ? k->gemm_f16 : k->gemm_f32;
     size_t n_items = ((size_t)w->n_panels + GROUP_PANELS - 1) / GROUP_PANELS;
     // A chunk is at least 64 KiB of weights: one atomic per 6 us of reading.
     size_t item_size = GROUP_PANELS * w->panel_size;
@@ -137,8 +143,15 @@ static void rms_norm_items(void *ctx, size_t begin, size_t end, int i_thread)
 static void op_rms_norm(qw_backend *be, float *y, size_t y_stride, const float *x, size_t x_stride,
                         const float *weight, int n, float eps, int n_rows, bool round)
 {
-    rows_job job = {.cpu = self(be), .y = y, .y_stride = y_stride, .x = x, .x_stride = x_stride,
-                    .weight = weight, .n = n, .eps = eps, .round = round};
+    rows_job job = {.cpu = self(be),
+                    .y = y,
+                    .y_stride = y_stride,
+                    .x = x,
+                    .x_stride = x_stride,
+                    .weight = weight,
+                    .n = n,
+                    .eps = eps,
+                    .round = round};
     qw_thread_pool_for(job.cpu->pool, (size_t)n_rows, 4, rms_norm_items, &job);
 }
 
@@ -147,16 +160,18 @@ static void embed_items(void *ctx, size_t begin, size_t end, int i_thread)
     (void)i_thread;
     const rows_job *job = ctx;
     for (size_t i = begin; i < end; i++) {
-        float *y = job->y + i * job->y_stride;
-        for (int j = 0; j < job->n; j++)
-            y[j] = qw_host_matrix_at(job->table, (size_t)job->rows[i], (size_t)j);
+        qw_host_matrix_row(job->y + i * job->y_stride, job->table, (size_t)job->rows[i]);
     }
 }
 
 static void op_embed(qw_backend *be, float *y, size_t y_stride, const qw_host_matrix *table,
                      const int32_t *ids, int n_ids)
 {
-    rows_job job = {.cpu = self(be), .y = y, .y_stride = y_stride, .rows = ids, .table = table,
+    rows_job job = {.cpu = self(be),
+                    .y = y,
+                    .y_stride = y_stride,
+                    .rows = ids,
+                    .table = table,
                     .n = table->cols};
     qw_thread_pool_for(job.cpu->pool, (size_t)n_ids, 4, embed_items, &job);
 }
@@ -173,8 +188,13 @@ static void gather_items(void *ctx, size_t begin, size_t end, int i_thread)
 static void op_gather_rows(qw_backend *be, float *y, size_t y_stride, const float *x,
                            size_t x_stride, const int32_t *rows, int n_rows, int n)
 {
-    rows_job job = {.cpu = self(be), .y = y, .y_stride = y_stride, .x = x, .x_stride = x_stride,
-                    .rows = rows, .n = n};
+    rows_job job = {.cpu = self(be),
+                    .y = y,
+                    .y_stride = y_stride,
+                    .x = x,
+                    .x_stride = x_stride,
+                    .rows = rows,
+                    .n = n};
     qw_thread_pool_for(job.cpu->pool, (size_t)n_rows, 16, gather_items, &job);
 }
 
@@ -223,7 +243,8 @@ static void op_norm_rope_store(qw_backend *be, const qw_qkv_args *args)
     qw_thread_pool_for(job.cpu->pool, (size_t)(last->first_row + last->n_rows), 1, qkv_items, &job);
 }
 
-// Attention: one item per (sequence, kv head, part of its query heads, tile of rows)
+// Attention: one item per (sequence, kv head, part of its query heads, tile of rows). When those
+// are few and contexts are long, the segments of an item are computed side by side.
 
 typedef struct attention_job {
     cpu_backend *cpu;
@@ -232,6 +253,9 @@ typedef struct attention_job {
     int group_part; /* query heads that one item takes */
     int n_parts;    /* items per group */
     int tile_rows;  /* rows that one item takes */
+    size_t n_items;
+    size_t n_segments;  /* of the longest sequence */
+    size_t partial_len; /* floats from one partial to the next */
 } attention_job;
 
 static int row_tiles(const attention_job *job, const qw_seq_range *seq)
@@ -245,8 +269,21 @@ static size_t seq_items(const attention_job *job, const qw_seq_range *seq)
            (size_t)job->args->layout->n_kv_heads;
 }
 
-static void attention_item(const attention_job *job, const qw_seq_range *seq, size_t item,
-                           float *scratch)
+static int seq_segments(const qw_seq_range *seq)
+{
+    return (seq->first_pos + seq->n_rows + QW_ATTN_SEGMENT - 1) / QW_ATTN_SEGMENT;
+}
+
+// The sequence that item `*item` belongs to; `*item` becomes its index within the sequence.
+static const qw_seq_range *item_seq(const attention_job *job, size_t *item)
+{
+    const qw_seq_range *seq = job->args->seqs;
+    for (size_t n; *item >= (n = seq_items(job, seq)); seq++) *item -= n;
+    return seq;
+}
+
+static qw_attn_tile item_tile(const attention_job *job, const qw_seq_range *seq, size_t item,
+                              int i_thread)
 {
     const qw_attention_args *a = job->args;
     const qw_kv_layout *kv = a->layout;
@@ -255,7 +292,7 @@ static void attention_item(const attention_job *job, const qw_seq_range *seq, si
     int row = rest / job->n_parts * job->tile_rows, part = rest % job->n_parts;
     int head = kv_head * job->group + part * job->group_part;
     size_t column = (size_t)head * (size_t)kv->head_dim;
-    qw_attn_tile tile = {
+    return (qw_attn_tile){
         .out = a->out + (size_t)(seq->first_row + row) * a->out_stride + column,
         .out_stride = a->out_stride,
         .q = a->q + (size_t)(seq->first_row + row) * a->q_stride + column,
@@ -267,22 +304,70 @@ static void attention_item(const attention_job *job, const qw_seq_range *seq, si
         .kv = a->kv + 2 * (size_t)kv_head * kv->part_size,
         .block_table = seq->block_table,
         .layout = kv,
-        .scratch = scratch,
+        .scratch = scratch_of(job->cpu, i_thread),
+        .segment = -1,
         .round = a->round,
     };
-    if (kv->dtype == QW_DTYPE_BF16) job->cpu->kernels.attention_bf16(&tile);
-    else job->cpu->kernels.attention_f32(&tile);
+}
+
+static void run_tile(const attention_job *job, const qw_attn_tile *tile)
+{
+    const qw_kernels *k = &job->cpu->kernels;
+    if (tile->layout->dtype == QW_DTYPE_BF16)
+        k->attention_bf16(tile);
+    else
+        k->attention_f32(tile);
 }
 
 static void attention_items(void *ctx, size_t begin, size_t end, int i_thread)
 {
     const attention_job *job = ctx;
-    const qw_seq_range *seq = job->args->seqs;
-    size_t first = 0; // item at which `seq` begins
     for (size_t i = begin; i < end; i++) {
-        for (size_t n; i - first >= (n = seq_items(job, seq)); seq++) first += n;
-        attention_item(job, seq, i - first, scratch_of(job->cpu, i_thread));
+        size_t item = i;
+        const qw_seq_range *seq = item_seq(job, &item);
+        qw_attn_tile tile = item_tile(job, seq, item, i_thread);
+        run_tile(job, &tile);
     }
+}
+
+static float *partials_of(const attention_job *job, size_t item)
+{
+    return job->cpu->partials + item * job->n_segments * job->partial_len;
+}
+
+static void segment_items(void *ctx, size_t begin, size_t end, int i_thread)
+{
+    const attention_job *job = ctx;
+    for (size_t i = begin; i < end; i++) {
+        size_t item = i / job->n_segments, segment = i % job->n_segments;
+        float *partials = partials_of(job, item);
+        const qw_seq_range *seq = item_seq(job, &item);
+        if ((int)segment >= seq_segments(seq)) continue;
+        qw_attn_tile tile = item_tile(job, seq, item, i_thread);
+        tile.segment = (int)segment;
+        tile.partial = partials + segment * qw_attention_partial_len(&tile);
+        run_tile(job, &tile);
+    }
+}
+
+static void merge_items(void *ctx, size_t begin, size_t end, int i_thread)
+{
+    const attention_job *job = ctx;
+    for (size_t i = begin; i < end; i++) {
+        size_t item = i;
+        const qw_seq_range *seq = item_seq(job, &item);
+        qw_attn_tile tile = item_tile(job, seq, item, i_thread);
+        tile.partial = partials_of(job, i);
+        qw_attention_merge(&tile, seq_segments(seq));
+    }
+}
+
+// Few items, long contexts, and room for the partials.
+static bool worth_splitting(const attention_job *job)
+{
+    size_t n_threads = (size_t)qw_thread_pool_size(job->cpu->pool);
+    if (n_threads == 1 || job->n_items >= 4 * n_threads || job->n_segments == 1) return false;
+    return job->n_segments * job->partial_len <= job->cpu->partials_len / job->n_items;
 }
 
 static void op_attention(qw_backend *be, const qw_attention_args *args)
@@ -292,87 +377,67 @@ static void op_attention(qw_backend *be, const qw_attention_args *args)
     job.group_part = min_int(job.group, QW_ATTN_MAX_GROUP_ROWS);
     job.n_parts = (job.group + job.group_part - 1) / job.group_part;
     job.tile_rows = QW_ATTN_MAX_GROUP_ROWS / job.group_part;
-    size_t n_items = 0;
-    for (int i = 0; i < args->n_seqs; i++) n_items += seq_items(&job, &args->seqs[i]);
-    qw_thread_pool_for(job.cpu->pool, n_items, 1, attention_items, &job);
+    int n_segments = 1, n_rows = 1;
+    for (int i = 0; i < args->n_seqs; i++) {
+        const qw_seq_range *seq = &args->seqs[i];
+        job.n_items += seq_items(&job, seq);
+        if (seq_segments(seq) > n_segments) n_segments = seq_segments(seq);
+        if (seq->n_rows > n_rows) n_rows = seq->n_rows;
+    }
+    qw_attn_tile largest = {
+        .n_rows = min_int(n_rows, job.tile_rows), .group = job.group_part, .layout = args->layout};
+    job.n_segments = (size_t)n_segments;
+    job.partial_len = qw_attention_partial_len(&largest);
+    if (worth_splitting(&job)) {
+        qw_thread_pool_for(job.cpu->pool, job.n_items * job.n_segments, 1, segment_items, &job);
+        qw_thread_pool_for(job.cpu->pool, job.n_items, 1, merge_items, &job);
+    } else {
+        qw_thread_pool_for(job.cpu->pool, job.n_items, 1, attention_items, &job);
+    }
 }
 
 // Packing
 
-typedef struct pack_job {
-    qw_linear *w;
-    const qw_host_matrix *segments;
-    qw_concat concat;
-} pack_job;
-
-static void pack_items(void *ctx, size_t begin, size_t end, int i_thread)
-{
-    (void)i_thread;
-    const pack_job *job = ctx;
-    for (size_t i = begin; i < end; i++)
-        qw_pack_panel((uint8_t *)job->w->panels + i * job->w->panel_size, job->w->dtype, job->w->kp,
-                      qw_pack_source_of(job->segments, job->w->n_segments, job->concat, (int)i));
-}
-
-static void fill_bias(const qw_linear *w, const qw_host_matrix *segments,
-                      const qw_host_matrix *biases, qw_concat concat)
-{
-    for (int p = 0; p < w->n_panels; p++) {
-        qw_pack_source src = qw_pack_source_of(segments, w->n_segments, concat, p);
-        const qw_host_matrix *bias = &biases[src.matrix - segments];
-        for (int l = 0; l < 16 && bias->data && src.first_row + l < src.matrix->rows; l++)
-            w->bias[16 * p + l] = qw_host_matrix_at(bias, 0, (size_t)(src.first_row + l));
-    }
-}
-
-static qw_status cpu_linear_pack(qw_backend *be, qw_linear *out, const qw_host_matrix *segments,
-                                 const qw_host_matrix *biases, int n_segments, qw_concat concat,
+static qw_status cpu_linear_pack(qw_backend *be, qw_linear *out, const qw_linear_source *source,
                                  qw_error *err)
 {
-    cpu_backend *cpu = self(be);
-    int rows[3], column = 0;
-    qw_dtype dtypes[3];
-    bool has_bias = false;
-    QW_ASSERT(n_segments >= 1 && n_segments <= 3);
-    qw_linear w = {.k = segments[0].cols, .n_segments = n_segments};
-    for (int i = 0; i < n_segments; i++) {
-        QW_ASSERT(segments[i].cols == w.k);
-        rows[i] = segments[i].rows;
-        dtypes[i] = segments[i].dtype;
-        w.segment_column[i] = column;
-        column += (rows[i] + 15) / 16 * 16;
-        has_bias |= biases && biases[i].data;
-    }
-    w.dtype = qw_linear_dtype(dtypes, n_segments);
-    w.n_panels = column / 16;
-    if (!qw_linear_bytes(&w.size, rows, dtypes, n_segments, w.k))
-        return qw_fail(err, QW_ERR_NO_MEMORY, "a product of %d x %d does not fit in memory", column,
-                       w.k);
-    w.panel_size = w.size / (size_t)w.n_panels;
-    w.kp = (int)(w.panel_size / 16 / ((size_t)qw_dtype_bits(w.dtype) / 8));
+    qw_linear w;
+    qw_status st = qw_linear_plan(&w, source, err);
+    if (st != QW_OK) return st;
     w.panels = qw_mem_map(w.size, 4096); // model lifetime
     if (!w.panels) return qw_fail_memory(err, w.size, "packed weights");
-    if (has_bias) {
-        w.bias_size = (size_t)column * sizeof(float);
+    if (w.bias_size > 0) {
         w.bias = qw_mem_map(w.bias_size, 4096);
-        if (!w.bias) {
-            qw_mem_unmap(w.panels, w.size);
-            return qw_fail_memory(err, w.bias_size, "a bias");
-        }
-        fill_bias(&w, segments, biases, concat);
+        if (!w.bias) st = qw_fail_memory(err, w.bias_size, "a bias");
     }
-    pack_job job = {&w, segments, concat};
-    qw_thread_pool_for(cpu->pool, (size_t)w.n_panels, 4, pack_items, &job);
-    *out = w;
-    return QW_OK;
+    if (st == QW_OK) st = qw_linear_pack_run(self(be)->pool, &w, source, NULL, NULL, err);
+    if (st == QW_OK)
+        *out = w;
+    else
+        be->linear_release(be, &w);
+    return st;
+}
+
+static qw_status cpu_linear_write(qw_backend *be, const qw_linear *w,
+                                  const qw_linear_source *source, qw_linear_sink *sink,
+                                  void *sink_ctx, qw_error *err)
+{
+    return qw_linear_pack_run(self(be)->pool, w, source, sink, sink_ctx, err);
 }
 
 static void cpu_linear_release(qw_backend *be, qw_linear *w)
 {
     (void)be;
-    qw_mem_unmap(w->panels, w->size);
-    qw_mem_unmap(w->bias, w->bias_size);
+    if (!w->borrowed) {
+        qw_mem_unmap(w->panels, w->size);
+        qw_mem_unmap(w->bias, w->bias_size);
+    }
     *w = (qw_linear){0};
+}
+
+static void cpu_fill_rows(qw_backend *be, void *out, const qw_host_matrix *m)
+{
+    qw_linear_pack_rows(self(be)->pool, out, m);
 }
 
 // Life
@@ -390,6 +455,7 @@ static void cpu_close(qw_backend *be)
 {
     cpu_backend *cpu = self(be);
     qw_mem_unmap(cpu->scratch, cpu->scratch_size);
+    qw_mem_unmap(cpu->partials, cpu->partials_len * sizeof(float));
     qw_thread_pool_free(cpu->pool);
     qw_mem_free(cpu);
 }
@@ -401,7 +467,7 @@ qw_status qw_backend_open_cpu(qw_backend **out, const qw_cpu_options *options, q
     if (st != QW_OK) return st;
     cpu_backend *cpu = qw_mem_calloc(1, sizeof *cpu);
     if (!cpu) return qw_fail_memory(err, sizeof *cpu, "the CPU backend");
-    qw_kernels_init(&cpu->kernels, levels);
+    qw_kernels_init(&cpu->kernels, qw_probe_levels(levels));
     st = qw_thread_pool_new(&cpu->pool, options->n_threads, err);
     if (st != QW_OK) goto fail;
     int n_threads = qw_thread_pool_size(cpu->pool);
@@ -414,16 +480,23 @@ qw_status qw_backend_open_cpu(qw_backend **out, const qw_cpu_options *options, q
         st = qw_fail_memory(err, cpu->scratch_size, "kernel scratch");
         goto fail;
     }
+    cpu->partials_len = (size_t)n_threads * PARTIALS_PER_THREAD;
+    cpu->partials = qw_mem_map(cpu->partials_len * sizeof(float), 4096);
+    if (!cpu->partials) {
+        st = qw_fail_memory(err, cpu->partials_len * sizeof(float), "partial sums of attention");
+        goto fail;
+    }
     cpu->base = (qw_backend){.ops = &cpu_ops,
                              .isa = cpu->kernels.isa,
                              .n_threads = n_threads,
                              .linear_pack = cpu_linear_pack,
+                             .linear_write = cpu_linear_write,
+                             .fill_rows = cpu_fill_rows,
                              .linear_release = cpu_linear_release,
                              .close = cpu_close};
     *out = &cpu->base;
     return QW_OK;
 fail:
-    qw_thread_pool_free(cpu->pool);
-    qw_mem_free(cpu);
+    cpu_close(&cpu->base);
     return st;
 }

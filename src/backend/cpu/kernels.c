@@ -3,21 +3,22 @@
 #include "backend/cpu/cpu_features.h"
 
 #if defined(__x86_64__)
-static void use_avx2(qw_kernels *k)
-{
-    k->isa = "avx2";
-    k->gemm_bf16 = qw_gemm_bf16_avx2;
-    k->gemm_f16 = qw_gemm_f16_avx2;
-    k->gemm_f32 = qw_gemm_f32_avx2;
-    k->rms_norm = qw_rms_norm_avx2;
-    k->norm_rope = qw_norm_rope_avx2;
-    k->store = qw_store_avx2;
-    k->residual = qw_residual_avx2;
-    k->silu_mul = qw_silu_mul_avx2;
-    k->kv_store_bf16 = qw_kv_store_bf16_avx2;
-    k->attention_bf16 = qw_attention_bf16_avx2;
-    k->attention_f32 = qw_attention_f32_avx2;
-}
+// Every kernel that a level of QW_KERNELS_OF brings.
+#define USE(k, level)                                                                              \
+    do {                                                                                           \
+        (k)->isa = #level;                                                                         \
+        (k)->gemm_bf16 = (k)->gemm_bf16_x16 = qw_gemm_bf16_##level;                                \
+        (k)->gemm_f16 = qw_gemm_f16_##level;                                                       \
+        (k)->gemm_f32 = qw_gemm_f32_##level;                                                       \
+        (k)->rms_norm = qw_rms_norm_##level;                                                       \
+        (k)->norm_rope = qw_norm_rope_##level;                                                     \
+        (k)->store = qw_store_##level;                                                             \
+        (k)->residual = qw_residual_##level;                                                       \
+        (k)->silu_mul = qw_silu_mul_##level;                                                       \
+        (k)->attention_bf16 = qw_attention_bf16_##level;                                           \
+        (k)->attention_f32 = qw_attention_f32_##level;                                             \
+        (k)->kv_store_bf16 = qw_kv_store_bf16_##level;                                             \
+    } while (0)
 #endif
 
 void qw_kernels_init(qw_kernels *k, unsigned cpu)
@@ -25,6 +26,7 @@ void qw_kernels_init(qw_kernels *k, unsigned cpu)
     *k = (qw_kernels){
         .isa = "ref",
         .gemm_bf16 = qw_gemm_bf16_ref,
+        .gemm_bf16_x16 = qw_gemm_bf16_ref,
         .gemm_f16 = qw_gemm_f16_ref,
         .gemm_f32 = qw_gemm_f32_ref,
         .rms_norm = qw_rms_norm_ref,
@@ -38,6 +40,12 @@ void qw_kernels_init(qw_kernels *k, unsigned cpu)
         .kv_store_f32 = qw_kv_store_f32_ref,
     };
 #if defined(__x86_64__)
-    if (cpu & QW_CPU_AVX2) use_avx2(k);
+    if (cpu & QW_CPU_AVX2) USE(k, avx2);
+    if (cpu & QW_CPU_AVX512) USE(k, avx512);
+    if (cpu & QW_CPU_AVX512BF16) {
+        k->isa = "avx512bf16";
+        k->gemm_bf16_x16 = qw_gemm_bf16_x16_avx512bf16;
+        k->attention_bf16 = qw_attention_bf16_avx512bf16;
+    }
 #endif
 }

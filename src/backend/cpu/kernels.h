@@ -37,29 +37,44 @@ typedef void qw_silu_mul_fn(float *y, const float *gate, const float *up, int n,
 
 /** One kv head of one sequence: rows of queries against the pages. */
 typedef struct qw_attn_tile {
-    float *out;      /* [n_rows][out_stride], `group` heads of head_dim columns */
+    float *out; /* [n_rows][out_stride], `group` heads of head_dim columns */
     size_t out_stride;
-    const float *q;  /* [n_rows][q_stride], `group` heads of head_dim columns */
+    const float *q; /* [n_rows][q_stride], `group` heads of head_dim columns */
     size_t q_stride;
     int n_rows, group;
-    int first_pos;   /* row r sees positions 0 .. first_pos + r */
+    int first_pos; /* row r sees positions 0 .. first_pos + r */
     float scale;
     const uint8_t *kv; /* K part of this head in block 0 */
     const int32_t *block_table;
     const qw_kv_layout *layout;
-    float *scratch;  /* QW_ATTN_SCRATCH(head_dim_padded) floats, this thread's own */
+    float *scratch; /* QW_ATTN_SCRATCH(head_dim_padded) floats, this thread's own */
+    int segment;    /* -1: all segments, merged into `out`; else only this one, into `partial` */
+    float *partial; /* qw_attention_partial_len() floats: the state of each query */
     bool round;
 } qw_attn_tile;
 
 #define QW_ATTN_TILE 64      /* positions per tile: fixed by the numerics, not by the block size */
 #define QW_ATTN_SEGMENT 1024 /* positions per segment */
 #define QW_ATTN_MAX_GROUP_ROWS 48
-/** Floats of scratch: running and segment sums for every query of a tile, scores, widened K and V. */
+/** Floats of scratch: running and segment sums for every query of a tile, scores, widened K and V.
+ */
 #define QW_ATTN_SCRATCH(dp)                                                                        \
     ((size_t)QW_ATTN_MAX_GROUP_ROWS * (3 * (size_t)(dp) + QW_ATTN_TILE + 8) +                      \
      2 * QW_ATTN_TILE * (size_t)(dp))
 
 typedef void qw_attention_fn(const qw_attn_tile *tile);
+
+/**
+ * One long sequence on several threads: each computes segments (`segment` >= 0) into partials, then
+ * one merges them in ascending order, which is what a kernel does that computes all segments, so
+ * the bits are the same. A query's state: a [head_dim_padded], m, l.
+ */
+static inline size_t qw_attention_partial_len(const qw_attn_tile *tile)
+{
+    return (size_t)tile->n_rows * (size_t)tile->group * ((size_t)tile->layout->head_dim_padded + 2);
+}
+/** `tile->partial` holds those of segments 0 .. n_segments-1, one after the other; writes `out`. */
+void qw_attention_merge(const qw_attn_tile *tile, int n_segments);
 
 /** Write one position's key and value head (d values each) into its slot of a page. */
 typedef void qw_kv_store_fn(uint8_t *kv, const qw_kv_layout *layout, int slot, const float *k,
@@ -68,6 +83,7 @@ typedef void qw_kv_store_fn(uint8_t *kv, const qw_kv_layout *layout, int slot, c
 typedef struct qw_kernels {
     const char *isa;
     qw_gemm_fn *gemm_bf16, *gemm_f16, *gemm_f32;
+    qw_gemm_fn *gemm_bf16_x16; /* gemm_bf16 for rows x of bf16 values in their fp32 containers */
     qw_rms_norm_fn *rms_norm;
     qw_norm_rope_fn *norm_rope;
     qw_store_fn *store, *residual;
@@ -76,7 +92,8 @@ typedef struct qw_kernels {
     qw_kv_store_fn *kv_store_bf16, *kv_store_f32;
 } qw_kernels;
 
-/** Fill the table: plain C first, then overrides up to the levels in `cpu` (QW_CPU_* bits; 0 = ref). */
+/** Fill the table: plain C first, then overrides up to the levels in `cpu` (QW_CPU_* bits; 0 =
+ * ref). */
 void qw_kernels_init(qw_kernels *k, unsigned cpu);
 
 // cpu/ref: the definitions
@@ -89,12 +106,18 @@ qw_attention_fn qw_attention_bf16_ref, qw_attention_f32_ref;
 qw_kv_store_fn qw_kv_store_bf16_ref, qw_kv_store_f32_ref;
 
 // cpu/x86, from the bodies in cpu/simd
-qw_gemm_fn qw_gemm_bf16_avx2, qw_gemm_f16_avx2, qw_gemm_f32_avx2;
-qw_attention_fn qw_attention_bf16_avx2, qw_attention_f32_avx2;
-qw_rms_norm_fn qw_rms_norm_avx2;
-qw_norm_rope_fn qw_norm_rope_avx2;
-qw_store_fn qw_store_avx2, qw_residual_avx2;
-qw_silu_mul_fn qw_silu_mul_avx2;
-qw_kv_store_fn qw_kv_store_bf16_avx2;
+#define QW_KERNELS_OF(level)                                                                       \
+    qw_gemm_fn qw_gemm_bf16_##level, qw_gemm_f16_##level, qw_gemm_f32_##level;                     \
+    qw_rms_norm_fn qw_rms_norm_##level;                                                            \
+    qw_norm_rope_fn qw_norm_rope_##level;                                                          \
+    qw_store_fn qw_store_##level, qw_residual_##level;                                             \
+    qw_silu_mul_fn qw_silu_mul_##level;                                                            \
+    qw_attention_fn qw_attention_bf16_##level, qw_attention_f32_##level;                           \
+    qw_kv_store_fn qw_kv_store_bf16_##level
+
+QW_KERNELS_OF(avx2);
+QW_KERNELS_OF(avx512);
+qw_gemm_fn qw_gemm_bf16_x16_avx512bf16;
+qw_attention_fn qw_attention_bf16_avx512bf16, qw_attention_f32_avx512bf16;
 
 #endif

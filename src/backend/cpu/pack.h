@@ -3,7 +3,7 @@
 
 #include "backend/backend.h"
 
-/** Where the panels of a product come from: one slot per panel, filled by qw_pack_plan. */
+/** Where the panels of a product come from: rows first_row .. first_row + 15. */
 typedef struct qw_pack_source {
     const qw_host_matrix *matrix;
     int first_row; /* of the panel, in that matrix */
@@ -13,7 +13,14 @@ typedef struct qw_pack_source {
 qw_pack_source qw_pack_source_of(const qw_host_matrix *segments, int n_segments, qw_concat concat,
                                  int i_panel);
 
-/** Write one panel of `dtype` with kp columns; rows and columns beyond the matrix are zero. */
-void qw_pack_panel(void *panel, qw_dtype dtype, int kp, qw_pack_source source);
+/** A whole row, widened to fp32: m->cols values. */
+void qw_host_matrix_row(float *y, const qw_host_matrix *m, size_t row);
+
+/**
+ * Write one panel of `dtype` with kp columns, 64-byte aligned; rows and columns beyond the matrix
+ * are zero. `stream`: the panel is read much later, so write past the caches, without reading them
+ * first.
+ */
+void qw_pack_panel(void *panel, qw_dtype dtype, int kp, qw_pack_source source, bool stream);
 
 #endif

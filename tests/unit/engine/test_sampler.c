@@ -488,24 +488,26 @@ static void a_row_without_a_choice_is_an_error(void **state)
     qw_sampler_free(s);
 }
 
-static void ids_without_a_token_are_absent(void **state)
+static void ids_without_a_token_are_never_chosen(void **state)
 {
     (void)state;
     enum { N = 40, N_IDS = 33 };
     float z[N];
     random_row(z, N, 3, 4);
-    z[35] = 50, z[39] = NAN; // beyond the tokenizer's ids
+    z[35] = 50; // beyond the tokenizer's ids
     qw_sampler *s = NULL;
     assert_fails(qw_sampler_new(&s, 10, 11, &err), QW_ERR_USAGE, "11 token ids");
     assert_fails(qw_sampler_new(&s, 10, 0, &err), QW_ERR_USAGE, "0 token ids");
     assert_ok(qw_sampler_new(&s, N, N_IDS, &err));
     qw_sampling_params params = neutral(1);
     check_distribution(s, &params, &(history){.prompt = NULL}, z, N_IDS, 8);
-    qw_logprob out[N_IDS + 1];
-    assert_int_equal(qw_logprobs_len(s, QW_LOGPROBS_ALL), N_IDS + 1);
-    assert_ok(qw_logprobs_row(out, s, z, 2, QW_LOGPROBS_ALL, &err));
+    // Logprobs tell what the model said, about the whole row.
+    qw_logprob out[N + 1];
+    assert_int_equal(qw_logprobs_len(s, QW_LOGPROBS_ALL), N + 1);
+    assert_ok(qw_logprobs_row(out, s, z, 36, QW_LOGPROBS_ALL, &err));
+    assert_int_equal(out[1].id, 35);
     double total = 0;
-    for (int i = 1; i <= N_IDS; i++) total += exp((double)out[i].logprob);
+    for (int i = 1; i <= N; i++) total += exp((double)out[i].logprob);
     assert_true(fabs(total - 1) < 1e-5);
     qw_sampler_free(s);
 }
@@ -654,7 +656,7 @@ int main(void)
         cmocka_unit_test(seeds_reproduce_and_children_differ),
         cmocka_unit_test(the_draw_is_keyed_by_seed_position_and_id),
         cmocka_unit_test(a_row_without_a_choice_is_an_error),
-        cmocka_unit_test(ids_without_a_token_are_absent),
+        cmocka_unit_test(ids_without_a_token_are_never_chosen),
         cmocka_unit_test(logprobs_match_double),
         cmocka_unit_test(a_large_vocabulary_is_exact_too),
         cmocka_unit_test(failed_allocations_leave_nothing),

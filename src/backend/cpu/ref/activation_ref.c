@@ -28,8 +28,8 @@ void qw_silu_mul_ref(float *y, const float *gate, const float *up, int n, bool r
 {
     for (int i = 0; i < n; i++) {
         if (round)
-            y[i] = qw_round_bf16(qw_round_bf16(silu(qw_round_bf16(gate[i]))) *
-                                 qw_round_bf16(up[i]));
+            y[i] =
+                qw_round_bf16(qw_round_bf16(silu(qw_round_bf16(gate[i]))) * qw_round_bf16(up[i]));
         else
             y[i] = silu(gate[i]) * up[i];
     }

@@ -114,28 +114,73 @@ static void merge(state *s, const state *seg, int d)
     s->m = m;
 }
 
-static void attention(const qw_attn_tile *t, scores_fn *scores, add_value_fn *add_value)
+// The state of one query over the positions of a segment that it sees.
+static void add_segment(state *seg, const qw_attn_tile *t, const float *q, int segment, int n,
+                        scores_fn *scores, add_value_fn *add_value)
+{
+    int begin = segment * QW_ATTN_SEGMENT;
+    int end = n - begin < QW_ATTN_SEGMENT ? n : begin + QW_ATTN_SEGMENT;
+    state_reset(seg, t->layout->head_dim);
+    for (int b = begin; b < end; b += QW_ATTN_TILE)
+        add_tile(seg, t, q, b, end - b < QW_ATTN_TILE ? end : b + QW_ATTN_TILE, scores, add_value);
+}
+
+static void finish(const qw_attn_tile *t, const state *all, int row, int g)
 {
     int d = t->layout->head_dim;
-    state all = {.a = t->scratch}, seg = {.a = t->scratch + t->layout->head_dim_padded};
+    float *out = t->out + (size_t)row * t->out_stride + (size_t)g * (size_t)d;
+    for (int i = 0; i < d; i++) {
+        float o = all->a[i] / all->l + 0.0f; // + 0: no negative zero
+        out[i] = t->round ? qw_round_bf16(o) : o;
+    }
+}
+
+// Where a query's state lies in a partial.
+static float *partial_of(const qw_attn_tile *t, int row, int g)
+{
+    return t->partial + (size_t)(row * t->group + g) * (size_t)(t->layout->head_dim_padded + 2);
+}
+
+static void attention(const qw_attn_tile *t, scores_fn *scores, add_value_fn *add_value)
+{
+    int d = t->layout->head_dim, dp = t->layout->head_dim_padded;
+    state all = {.a = t->scratch}, seg = {.a = t->scratch + dp};
     for (int r = 0; r < t->n_rows; r++) {
         int n = t->first_pos + r + 1; // visible positions
         for (int g = 0; g < t->group; g++) {
             const float *q = t->q + (size_t)r * t->q_stride + (size_t)g * (size_t)d;
-            float *out = t->out + (size_t)r * t->out_stride + (size_t)g * (size_t)d;
+            if (t->segment >= 0) {
+                add_segment(&seg, t, q, t->segment, n, scores, add_value);
+                float *partial = partial_of(t, r, g);
+                memcpy(partial, seg.a, (size_t)d * sizeof(float));
+                partial[dp] = seg.m;
+                partial[dp + 1] = seg.l;
+                continue;
+            }
             state_reset(&all, d);
-            for (int s0 = 0; s0 < n; s0 += QW_ATTN_SEGMENT) {
-                int s1 = n - s0 < QW_ATTN_SEGMENT ? n : s0 + QW_ATTN_SEGMENT;
-                state_reset(&seg, d);
-                for (int b = s0; b < s1; b += QW_ATTN_TILE)
-                    add_tile(&seg, t, q, b, s1 - b < QW_ATTN_TILE ? s1 : b + QW_ATTN_TILE, scores,
-                             add_value);
+            for (int s = 0; s * QW_ATTN_SEGMENT < n; s++) {
+                add_segment(&seg, t, q, s, n, scores, add_value);
                 merge(&all, &seg, d);
             }
-            for (int i = 0; i < d; i++) {
-                float o = all.a[i] / all.l + 0.0f; // + 0: no negative zero
-                out[i] = t->round ? qw_round_bf16(o) : o;
+            finish(t, &all, r, g);
+        }
+    }
+}
+
+void qw_attention_merge(const qw_attn_tile *tile, int n_segments)
+{
+    int d = tile->layout->head_dim, dp = tile->layout->head_dim_padded;
+    state all = {.a = tile->scratch};
+    for (int r = 0; r < tile->n_rows; r++) {
+        for (int g = 0; g < tile->group; g++) {
+            state_reset(&all, d);
+            for (int s = 0; s < n_segments; s++) {
+                float *partial =
+                    partial_of(tile, r, g) + (size_t)s * qw_attention_partial_len(tile);
+                state seg = {.m = partial[dp], .l = partial[dp + 1], .a = partial};
+                merge(&all, &seg, d);
             }
+            finish(tile, &all, r, g);
         }
     }
 }

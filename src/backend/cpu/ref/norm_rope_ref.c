@@ -22,8 +22,7 @@ static float inverse_rms(const float *x, int n, float eps)
 void qw_rms_norm_ref(float *y, const float *x, const float *weight, int n, float eps, bool round)
 {
     float r = inverse_rms(x, n, eps);
-    for (int i = 0; i < n; i++)
-        y[i] = maybe_round(maybe_round(x[i] * r, round) * weight[i], round);
+    for (int i = 0; i < n; i++) y[i] = maybe_round(maybe_round(x[i] * r, round) * weight[i], round);
 }
 
 void qw_norm_rope_ref(float *x, const float *weight, const float *cos, const float *sin, int d,

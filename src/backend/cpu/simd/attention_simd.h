@@ -21,6 +21,7 @@ enum {
 typedef struct attn_work {
     const qw_attn_tile *t;
     gemm_kind kind;
+    bool dot; /* queries are packed to bf16 pairs (levels with a dot product) */
     int n_queries, d, dp;
     float *q;         /* [query][dp] */
     float *p;         /* [query][64]: scores, then probabilities */
@@ -81,39 +82,52 @@ static const uint8_t *attn_values(const attn_work *w, int pos)
     return attn_block(w, pos) + w->t->layout->part_size + (size_t)slot * attn_value_size(w);
 }
 
-// Scores of P sub-tiles for R queries.
-V16_INLINE void attn_score_rows(int n_rows, int P, gemm_kind kind, const gemm_block *b)
+// Scores of P sub-tiles for 1 to GEMM_ROWS queries; two sub-tiles only where registers allow.
+V16_INLINE void attn_score_rows(int n_rows, int P, gemm_kind kind, bool prefetch,
+                                const gemm_block *b)
 {
+#define ROWS(R)                                                                                    \
+    case R:                                                                                        \
+        if (P != 2 || R <= ATTN_PAIR_ROWS) gemm_tile(R, P, kind, prefetch, b);                     \
+        break
     switch (n_rows) {
-    case 1: gemm_tile(1, P, kind, false, b); break;
-    case 2: gemm_tile(2, P, kind, false, b); break;
-    case 3: gemm_tile(3, P, kind, false, b); break;
-    case 4: gemm_tile(4, P, kind, false, b); break;
-    case 5: gemm_tile(5, P, kind, false, b); break;
-    default: gemm_tile(6, P, kind, false, b); break;
+        ROWS(1);
+        ROWS(2);
+        ROWS(3);
+        ROWS(4);
+        ROWS(5);
+        ROWS(6);
+    default: break;
     }
+#undef ROWS
 }
 
-// Few queries: straight from the pages, two sub-tiles at a time where registers allow.
-V16_INLINE void attn_scores_few(attn_work *w, gemm_kind kind, int pos, int n_sub, int q0)
+static void attn_prefetch(const uint8_t *p, size_t size)
 {
-    gemm_block b = {.c = w->p + (size_t)q0 * QW_ATTN_TILE,
-                    .c_stride = QW_ATTN_TILE,
-                    .x = w->q + (size_t)q0 * (size_t)w->dp,
-                    .x_stride = (size_t)w->dp,
-                    .n_pairs = w->d / 2};
-    int n = w->n_queries - q0;
-    for (int s = 0; s < n_sub; b.c += 16, s++) {
-        b.w = attn_keys(w, pos + 16 * s);
-        if (s + 1 < n_sub && n <= ATTN_PAIR_ROWS) {
-            b.panel_stride = attn_keys(w, pos + 16 * ++s) - b.w;
-            if (n == 1)
-                gemm_tile(1, 2, kind, false, &b);
-            else
-                gemm_tile(2, 2, kind, false, &b);
-            b.c += 16;
-        } else {
-            attn_score_rows(n, 1, kind, &b);
+    for (size_t i = 0; i < size; i += 64) v16_prefetch(p + i);
+}
+
+// Straight from the pages, for the queries from q0 on.
+V16_INLINE void attn_scores_direct(attn_work *w, gemm_kind kind, int pos, int n_sub, int q0)
+{
+    for (int q = q0, n; q < w->n_queries; q += n) {
+        n = w->n_queries - q < GEMM_ROWS ? w->n_queries - q : GEMM_ROWS;
+        gemm_block b = {.c = w->p + (size_t)q * QW_ATTN_TILE,
+                        .c_stride = QW_ATTN_TILE,
+                        .x = w->q + (size_t)q * (size_t)w->dp,
+                        .x_stride = (size_t)w->dp,
+                        .n_pairs = w->d / 2};
+        for (int s = 0; s < n_sub; b.c += 16, s++) {
+            b.w = attn_keys(w, pos + 16 * s);
+            if (q == q0) attn_prefetch(attn_values(w, pos + 16 * s), 16 * attn_value_size(w));
+            if (s + 1 < n_sub && n <= ATTN_PAIR_ROWS) {
+                b.panel_stride = attn_keys(w, pos + 16 * ++s) - b.w;
+                if (q == q0) attn_prefetch(attn_values(w, pos + 16 * s), 16 * attn_value_size(w));
+                attn_score_rows(n, 2, kind, true, &b);
+                b.c += 16;
+            } else {
+                attn_score_rows(n, 1, kind, true, &b);
+            }
         }
     }
 }
@@ -149,13 +163,46 @@ static void attn_scores_many(attn_work *w, int pos, int n_sub, int q0)
                             .x = w->q + (size_t)q * (size_t)w->dp,
                             .x_stride = (size_t)w->dp,
                             .n_pairs = w->d / 2};
+            int n = w->n_queries - q < GEMM_ROWS ? w->n_queries - q : GEMM_ROWS;
             if (wide == 1)
-                attn_score_rows(w->n_queries - q, 1, GEMM_F32, &b);
+                attn_score_rows(n, 1, GEMM_F32, false, &b);
             else
-                attn_score_rows(w->n_queries - q, GEMM_WIDE(GEMM_ROWS), GEMM_F32, &b);
+                attn_score_rows(n, GEMM_WIDE(GEMM_ROWS), GEMM_F32, false, &b);
         }
         s += wide;
     }
+}
+
+#if defined(V16_HAS_DOT)
+// Queries and keys that are bf16 values: pairs of both straight from where they are, for any number
+// of queries. w->q then holds words, [query][dp / 2].
+static void attn_pack_queries(attn_work *w)
+{
+    QW_ALIGNED(64) float row[1024 + 32];
+    for (int q = 0; q < w->n_queries; q++) {
+        memcpy(row, w->q + (size_t)q * (size_t)w->dp, (size_t)w->d * sizeof *row);
+        memset(row + w->d, 0, 32 * sizeof *row);
+        uint32_t *out = (uint32_t *)(w->q + (size_t)q * (size_t)w->dp);
+        for (int i = 0; i < w->d; i += 32)
+            v16_store_pairs(out + i / 2, v16_load(row + i), v16_load(row + i + 16));
+    }
+}
+#endif
+
+static void attn_scores(attn_work *w, int pos, int n_sub, int q0, bool many)
+{
+#if defined(V16_HAS_DOT)
+    if (w->dot) {
+        attn_scores_direct(w, GEMM_DOT, pos, n_sub, q0);
+        return;
+    }
+#endif
+    if (many)
+        attn_scores_many(w, pos, n_sub, q0);
+    else if (w->kind == GEMM_F32)
+        attn_scores_direct(w, GEMM_F32, pos, n_sub, q0);
+    else
+        attn_scores_direct(w, GEMM_BF16, pos, n_sub, q0);
 }
 
 // Scores of one query into probabilities of `count` positions; rescales what was summed before.
@@ -236,9 +283,18 @@ V16_INLINE void attn_values_few(attn_work *w, gemm_kind kind, int q, int n_rows,
     }
 }
 
+// The next tile's K, while this one's V is used.
+static void attn_prefetch_next(const attn_work *w, int pos)
+{
+    int end = w->t->first_pos + w->t->n_rows;
+    for (int s = pos; s < pos + QW_ATTN_TILE && s < end; s += 16)
+        attn_prefetch(attn_keys(w, s), 16 * attn_value_size(w));
+}
+
 // Queries in groups of up to three: those positions that all of a group see, then the rest.
 V16_INLINE void attn_add_few(attn_work *w, gemm_kind kind, int pos, int q0)
 {
+    attn_prefetch_next(w, pos + QW_ATTN_TILE);
     for (int q = q0, n; q < w->n_queries; q += n) {
         n = w->n_queries - q < 3 ? w->n_queries - q : 3;
         attn_values_few(w, kind, q, n, pos, 0, w->count[q]);
@@ -309,12 +365,7 @@ static void attn_tile(attn_work *w, int pos, int q0)
     }
     int n = w->count[w->n_queries - 1], n_sub = (n + 15) / 16;
     bool many = w->n_queries - q0 >= ATTN_WIDEN;
-    if (many)
-        attn_scores_many(w, pos, n_sub, q0);
-    else if (w->kind == GEMM_F32)
-        attn_scores_few(w, GEMM_F32, pos, n_sub, q0);
-    else
-        attn_scores_few(w, GEMM_BF16, pos, n_sub, q0);
+    attn_scores(w, pos, n_sub, q0, many);
     for (int q = q0; q < w->n_queries; q++) attn_softmax(w, q, w->count[q]);
     if (many)
         attn_add_many(w, pos, n, q0);
@@ -372,10 +423,35 @@ static void attn_finish(const attn_work *w, int q)
     }
 }
 
+// The states of all queries after one segment; those that see nothing of it stay empty.
+static void attn_partial(attn_work *w)
+{
+    const qw_attn_tile *t = w->t;
+    const size_t dp = (size_t)w->dp;
+    int n = t->first_pos + t->n_rows, begin = t->segment * QW_ATTN_SEGMENT;
+    for (int q = 0; q < w->n_queries; q++)
+        attn_reset(&w->m[q], &w->l[q], w->a + (size_t)q * dp, w->dp);
+    attn_segment(w, begin, n - begin < QW_ATTN_SEGMENT ? n : begin + QW_ATTN_SEGMENT);
+    float *out = t->partial;
+    for (int q = 0; q < w->n_queries; q++, out += dp + 2) {
+        memcpy(out, w->a + (size_t)q * dp, dp * sizeof *out);
+        out[dp] = w->m[q];
+        out[dp + 1] = w->l[q];
+    }
+}
+
 static void attn_run(const qw_attn_tile *t, gemm_kind kind)
 {
     attn_work w;
     attn_setup(&w, t, kind);
+#if defined(V16_HAS_DOT)
+    w.dot = kind == GEMM_BF16 && t->round;
+    if (w.dot) attn_pack_queries(&w);
+#endif
+    if (t->segment >= 0) {
+        attn_partial(&w);
+        return;
+    }
     int n = t->first_pos + t->n_rows;
     for (int q = 0; q < w.n_queries; q++)
         attn_reset(&w.all_m[q], &w.all_l[q], w.all_a + (size_t)q * (size_t)w.dp, w.dp);

@@ -15,35 +15,6 @@ enum {
     GEMM_EXPAND_F16 = 3, /* rows: the conversion takes several shuffles per line */
 };
 
-// All panels of a block for R rows.
-V16_INLINE void gemm_strip(const int R, gemm_kind kind, bool prefetch, gemm_block b, int n_panels)
-{
-    const int P = GEMM_WIDE(R);
-    for (; n_panels >= P; n_panels -= P) {
-        gemm_tile(R, P, kind, prefetch, &b);
-        b.w += P * b.panel_stride;
-        b.c += 16 * P;
-    }
-    for (; P > 1 && n_panels > 0; n_panels--) {
-        gemm_tile(R, 1, kind, prefetch, &b);
-        b.w += b.panel_stride;
-        b.c += 16;
-    }
-}
-
-V16_INLINE void gemm_rows(int n_rows, gemm_kind kind, bool prefetch, gemm_block b, int n_panels)
-{
-    switch (n_rows) {
-    case 1: gemm_strip(1, kind, prefetch, b, n_panels); break;
-    case 2: gemm_strip(2, kind, prefetch, b, n_panels); break;
-    case 3: gemm_strip(3, kind, prefetch, b, n_panels); break;
-    case 4: gemm_strip(4, kind, prefetch, b, n_panels); break;
-    case 5: gemm_strip(5, kind, prefetch, b, n_panels); break;
-    case 6: gemm_strip(6, kind, prefetch, b, n_panels); break;
-    default: break;
-    }
-}
-
 // One copy of the register tiles per kind of operand.
 static void gemm_stream_bf16(int n_rows, gemm_block b, int n_panels)
 {
@@ -83,7 +54,8 @@ V16_INLINE void gemm_expand(float *out, gemm_kind kind, const gemm_block *b, int
     }
 }
 
-// Rows in tiles of nearly equal height over one block.
+// Rows in tiles of nearly equal height over one block. The first tile brings weights that come
+// straight from memory into L1.
 V16_INLINE void gemm_all_rows(gemm_kind kind, gemm_block b, int n_rows, int n_panels)
 {
     int n_tiles = (n_rows + GEMM_ROWS - 1) / GEMM_ROWS;
@@ -91,6 +63,8 @@ V16_INLINE void gemm_all_rows(gemm_kind kind, gemm_block b, int n_rows, int n_pa
         int n = (n_rows + n_tiles - 1 - t) / n_tiles;
         if (kind == GEMM_F32)
             gemm_slab_f32(n, b, n_panels);
+        else if (t == 0)
+            gemm_stream_bf16(n, b, n_panels);
         else
             gemm_slab_bf16(n, b, n_panels);
         b.x += (size_t)n * b.x_stride;
@@ -103,8 +77,9 @@ V16_INLINE void gemm_many(gemm_kind kind, bool expand, gemm_block b, int n_panel
 {
     QW_ALIGNED(64) float slab[GEMM_SLAB_PANELS * GEMM_KC * 16];
     const size_t k_size = kind == GEMM_F32 ? 64 : 32;
-    for (int k = 0; k < kp; k += GEMM_KC) {
-        int n_k = kp - k < GEMM_KC ? kp - k : GEMM_KC;
+    const int kc = kind != GEMM_F32 && !expand ? 2 * GEMM_KC : GEMM_KC; // 16 bits, not 32
+    for (int k = 0; k < kp; k += kc) {
+        int n_k = kp - k < kc ? kp - k : kc;
         for (int p = 0; p < n_panels; p += GEMM_SLAB_PANELS) {
             int n = n_panels - p < GEMM_SLAB_PANELS ? n_panels - p : GEMM_SLAB_PANELS;
             gemm_block block = b;

@@ -15,7 +15,12 @@ enum {
     GEMM_PREFETCH = 2048, /* bytes ahead, in each panel */
 };
 
-typedef enum gemm_kind { GEMM_BF16, GEMM_F16, GEMM_F32 } gemm_kind;
+typedef enum gemm_kind {
+    GEMM_BF16,
+    GEMM_F16,
+    GEMM_F32,
+    GEMM_DOT, /* bf16 panels and bf16 activations, which x holds as pairs in 32-bit words */
+} gemm_kind;
 
 V16_INLINE v16 gemm_odd(gemm_kind kind, const uint8_t *row)
 {
@@ -35,48 +40,91 @@ typedef struct gemm_block {
     size_t c_stride;
     const uint8_t *w;
     ptrdiff_t panel_stride;
-    const float *x;
+    const float *x; /* GEMM_DOT: words */
     size_t x_stride;
     int n_pairs;
     bool add; /* continue the sums in c */
 } gemm_block;
 
+// acc[r][p] += w[p] * x[r], one k. Few rows: panel by panel, which keeps one in registers.
+V16_INLINE void gemm_step(int R, int P, v16 acc[GEMM_ROWS][GEMM_MAX_WIDE], gemm_kind kind, bool odd,
+                          const uint8_t *row, ptrdiff_t panel_stride, const float *x,
+                          size_t x_stride)
+{
+    v16 w[GEMM_MAX_WIDE];
+    if (R <= 2) {
+        V16_UNROLL
+        for (int p = 0; p < P; p++) {
+            const uint8_t *at = row + p * panel_stride;
+            w[p] = odd ? gemm_odd(kind, at) : gemm_even(kind, at);
+            V16_UNROLL
+            for (int r = 0; r < R; r++)
+                acc[r][p] = v16_mac(w[p], v16_set1(x[(size_t)r * x_stride]), acc[r][p]);
+        }
+        return;
+    }
+    V16_UNROLL
+    for (int p = 0; p < P; p++) {
+        const uint8_t *at = row + p * panel_stride;
+        w[p] = odd ? gemm_odd(kind, at) : gemm_even(kind, at);
+    }
+    V16_UNROLL
+    for (int r = 0; r < R; r++) {
+        v16 xr = v16_set1(x[(size_t)r * x_stride]);
+        V16_UNROLL
+        for (int p = 0; p < P; p++) acc[r][p] = v16_mac(w[p], xr, acc[r][p]);
+    }
+}
+
+#if defined(V16_HAS_DOT)
+V16_INLINE void gemm_step_dot(int R, int P, v16 acc[GEMM_ROWS][GEMM_MAX_WIDE], const uint8_t *row,
+                              ptrdiff_t panel_stride, const float *x, size_t x_stride)
+{
+    __m512i w[GEMM_MAX_WIDE];
+    V16_UNROLL
+    for (int p = 0; p < P; p++) w[p] = _mm512_loadu_si512(row + p * panel_stride);
+    V16_UNROLL
+    for (int r = 0; r < R; r++) {
+        uint32_t pair;
+        memcpy(&pair, x + (size_t)r * x_stride, sizeof pair);
+        V16_UNROLL
+        for (int p = 0; p < P; p++) acc[r][p] = v16_dot(acc[r][p], w[p], pair);
+    }
+}
+#endif
+
 // c[R][16 P] of one block, in registers.
 V16_INLINE void gemm_tile(int R, int P, gemm_kind kind, bool prefetch, const gemm_block *b)
 {
     const size_t pair_size = kind == GEMM_F32 ? 128 : 64;
-    v16 acc[8][GEMM_MAX_WIDE];
+    const size_t c_stride = b->c_stride, x_stride = b->x_stride;
+    const ptrdiff_t panel_stride = b->panel_stride;
+    const float *x = b->x;
+    const uint8_t *w = b->w;
     float *c = b->c;
-    size_t c_stride = b->c_stride, x_stride = b->x_stride;
+    v16 acc[GEMM_ROWS][GEMM_MAX_WIDE];
     V16_UNROLL
     for (int r = 0; r < R; r++) {
         V16_UNROLL
         for (int p = 0; p < P; p++)
             acc[r][p] = b->add ? v16_load(c + (size_t)r * c_stride + 16 * p) : v16_set1(0.0f);
     }
-    const float *x = b->x;
-    const uint8_t *w = b->w;
-    const ptrdiff_t panel_stride = b->panel_stride;
     for (int i = b->n_pairs; i > 0; i--) {
         V16_UNROLL
-        for (int p = 0; p < P; p++) {
-            const uint8_t *row = w + p * panel_stride;
-            if (prefetch) {
-                v16_prefetch(row + GEMM_PREFETCH);
-                if (kind == GEMM_F32) v16_prefetch(row + GEMM_PREFETCH + 64);
-            }
-            v16 odd = gemm_odd(kind, row);
-            V16_UNROLL
-            for (int r = 0; r < R; r++)
-                acc[r][p] = v16_mac(odd, v16_set1(x[(size_t)r * x_stride + 1]), acc[r][p]);
+        for (int p = 0; p < P && prefetch; p++) {
+            v16_prefetch(w + p * panel_stride + GEMM_PREFETCH);
+            if (kind == GEMM_F32) v16_prefetch(w + p * panel_stride + GEMM_PREFETCH + 64);
         }
-        V16_UNROLL
-        for (int p = 0; p < P; p++) {
-            v16 even = gemm_even(kind, w + p * panel_stride);
-            V16_UNROLL
-            for (int r = 0; r < R; r++)
-                acc[r][p] = v16_mac(even, v16_set1(x[(size_t)r * x_stride]), acc[r][p]);
+#if defined(V16_HAS_DOT)
+        if (kind == GEMM_DOT) {
+            gemm_step_dot(R, P, acc, w, panel_stride, x, x_stride);
+            w += pair_size;
+            x += 1;
+            continue;
         }
+#endif
+        gemm_step(R, P, acc, kind, true, w, panel_stride, x + 1, x_stride);
+        gemm_step(R, P, acc, kind, false, w, panel_stride, x, x_stride);
         w += pair_size;
         x += 2;
     }
@@ -84,6 +132,36 @@ V16_INLINE void gemm_tile(int R, int P, gemm_kind kind, bool prefetch, const gem
     for (int r = 0; r < R; r++) {
         V16_UNROLL
         for (int p = 0; p < P; p++) v16_store(c + (size_t)r * c_stride + 16 * p, acc[r][p]);
+    }
+}
+
+// All panels of a block for R rows.
+V16_INLINE void gemm_strip(const int R, gemm_kind kind, bool prefetch, gemm_block b, int n_panels)
+{
+    const int P = GEMM_WIDE(R);
+    for (; n_panels >= P; n_panels -= P) {
+        gemm_tile(R, P, kind, prefetch, &b);
+        b.w += P * b.panel_stride;
+        b.c += 16 * P;
+    }
+    for (; P > 1 && n_panels > 0; n_panels--) {
+        gemm_tile(R, 1, kind, prefetch, &b);
+        b.w += b.panel_stride;
+        b.c += 16;
+    }
+}
+
+// The same for 1 to GEMM_ROWS rows.
+V16_INLINE void gemm_rows(int n_rows, gemm_kind kind, bool prefetch, gemm_block b, int n_panels)
+{
+    switch (n_rows) {
+    case 1: gemm_strip(1, kind, prefetch, b, n_panels); break;
+    case 2: gemm_strip(2, kind, prefetch, b, n_panels); break;
+    case 3: gemm_strip(3, kind, prefetch, b, n_panels); break;
+    case 4: gemm_strip(4, kind, prefetch, b, n_panels); break;
+    case 5: gemm_strip(5, kind, prefetch, b, n_panels); break;
+    case 6: gemm_strip(6, kind, prefetch, b, n_panels); break;
+    default: break;
     }
 }
 

@@ -1,0 +1,7 @@
+// Attention on AVX-512.
+
+#include "backend/cpu/x86/vec16_avx512.h"
+
+#define ATTN_PAIR_ROWS 6
+
+#include "backend/cpu/simd/attention_simd.h"

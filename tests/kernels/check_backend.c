@@ -1,0 +1,215 @@
+// The operation table on CPU: what comes out may not depend on the number of threads, on the rows
+// beside a row, on the size of blocks or on the chunks of a prompt. Everything is compared with one
+// thread of the reference level.
+
+#include "kernels/harness.h"
+
+#include "backend/backend.h"
+
+static qw_backend *open_backend(kt *t, const char *isa, int n_threads)
+{
+    qw_error err;
+    qw_backend *be = NULL;
+    qw_cpu_options options = {.n_threads = n_threads, .isa = isa};
+    if (qw_backend_open_cpu(&be, &options, &err) != QW_OK) kt_fail(t, "%s", err.text);
+    return be;
+}
+
+enum { MAX_M = 97 };
+
+typedef struct linear_case {
+    qw_host_matrix matrices[2], biases[2];
+    int n_segments;
+    qw_concat concat;
+    qw_epilogue epilogue;
+    bool round;
+    int k, columns, m;
+    const float *x, *y_in;
+    size_t x_stride, y_stride, y_len;
+} linear_case;
+
+static void linear_run(kt *t, const linear_case *c, qw_backend *be, float *y)
+{
+    qw_error err;
+    qw_linear w;
+    qw_linear_source source = {c->matrices, c->biases, c->n_segments, c->concat};
+    if (be->linear_pack(be, &w, &source, &err) != QW_OK) {
+        kt_fail(t, "%s", err.text);
+        return;
+    }
+    memcpy(y, c->y_in, c->y_len * sizeof *y);
+    be->ops->linear(be, y, c->y_stride, c->x, c->x_stride, &w, c->m, c->epilogue, c->round);
+    be->linear_release(be, &w);
+}
+
+static void linear_one(kt *t, qw_backend **backends, int n_backends)
+{
+    static const qw_dtype dtypes[] = {QW_DTYPE_BF16, QW_DTYPE_BF16, QW_DTYPE_F16, QW_DTYPE_F32};
+    static const int ms[] = {1, 2, 5, 6, 7, 12, 13, 48, MAX_M};
+    linear_case c = {.epilogue = (qw_epilogue)kt_below(t, 3), .round = kt_below(t, 2) == 0};
+    c.concat = c.epilogue == QW_EPILOGUE_SILU_MUL || kt_below(t, 2) ? QW_CONCAT_INTERLEAVE
+                                                                    : QW_CONCAT_STACK;
+    c.n_segments = c.concat == QW_CONCAT_INTERLEAVE ? 2 : 1 + kt_below(t, 2);
+    c.k = 1 + kt_below(t, 300);
+    c.m = ms[kt_below(t, QW_ARRAY_LEN(ms))];
+    qw_dtype dtype = dtypes[kt_below(t, QW_ARRAY_LEN(dtypes))];
+    int rows = 1 + kt_below(t, 400);
+    for (int s = 0; s < c.n_segments; s++) {
+        size_t n = (size_t)rows * (size_t)c.k;
+        void *data = kt_input(t, s, n * 4);
+        kt_fill(t, data, dtype, n, KT_NORMAL);
+        c.matrices[s] = (qw_host_matrix){.data = data, .dtype = dtype, .rows = rows, .cols = c.k};
+        void *bias = kt_input(t, 2 + s, (size_t)rows * 4);
+        kt_fill(t, bias, QW_DTYPE_F32, (size_t)rows, KT_NORMAL);
+        c.biases[s] = (qw_host_matrix){
+            .data = s == 0 ? bias : NULL, .dtype = QW_DTYPE_F32, .rows = 1, .cols = rows};
+        c.columns += (rows + 15) / 16 * 16;
+    }
+    c.x_stride = qw_row_stride((size_t)c.k);
+    c.y_stride = qw_row_stride((size_t)c.columns);
+    float *x = kt_output(t, 4, (size_t)c.m * c.x_stride * sizeof *x, 0);
+    for (int m = 0; m < c.m; m++)
+        kt_fill_rounded(t, x + (size_t)m * c.x_stride, (size_t)c.k, KT_NORMAL);
+    c.x = x;
+    c.y_len = (size_t)c.m * c.y_stride;
+    float *y_in = kt_output(t, 5, c.y_len * sizeof *y_in, 0);
+    kt_fill_rounded(t, y_in, c.y_len, KT_NORMAL);
+    c.y_in = y_in;
+    float *want = kt_output(t, 6, c.y_len * sizeof *want, 0);
+    linear_run(t, &c, backends[0], want);
+    for (int b = 1; b < n_backends; b++) {
+        float *got = kt_output(t, 7, c.y_len * sizeof *got, 0);
+        kt_case(t, "linear %s %d x %d x %d rows, epilogue %d, %d threads", qw_dtype_name(dtype),
+                rows, c.k, c.m, (int)c.epilogue, backends[b]->n_threads);
+        linear_run(t, &c, backends[b], got);
+        kt_same_bits(t, got, want, c.y_len);
+        kt_check_canaries(t, got, c.y_len * sizeof *got);
+    }
+}
+
+// One attention problem: several sequences with their own positions already in the cache.
+enum { N_SEQS = 3, D = 64, N_KV = 2, N_HEADS = 6, WIDTH = N_HEADS * D };
+
+typedef struct attention_case {
+    int n_seqs, n_pos[N_SEQS], n_rows[N_SEQS];
+    qw_dtype dtype;
+    const float *q, *k, *v; /* [seq][MAX_POS] rows */
+    int max_pos;
+} attention_case;
+
+typedef struct way {
+    int block_size, chunk;
+    bool together; /* all sequences in one step */
+} way;
+
+// Fill the cache in the layout of `way`, then compute the last n_rows of every sequence.
+static void attention_run(kt *t, const attention_case *c, qw_backend *be, way how, float *out)
+{
+    qw_kv_layout layout = qw_kv_layout_make(c->dtype, how.block_size, N_KV, D);
+    int per_seq = (c->max_pos + how.block_size - 1) / how.block_size;
+    size_t size = (size_t)(per_seq * c->n_seqs) * layout.block_bytes;
+    uint8_t *kv = kt_input(t, 3, size);
+    memset(kv, 0xFF, size);
+    int32_t *tables = kt_input(t, 4, (size_t)(per_seq * c->n_seqs) * sizeof *tables);
+    for (int i = 0; i < per_seq * c->n_seqs; i++) tables[i] = per_seq * c->n_seqs - 1 - i;
+    qw_kv_store_fn *store = c->dtype == QW_DTYPE_BF16 ? t->ref.kv_store_bf16 : t->ref.kv_store_f32;
+    for (int s = 0; s < c->n_seqs; s++)
+        for (int pos = 0; pos < c->n_pos[s]; pos++)
+            for (int h = 0; h < N_KV; h++) {
+                uint8_t *page =
+                    kv + (size_t)tables[s * per_seq + pos / how.block_size] * layout.block_bytes;
+                size_t at = (size_t)((s * c->max_pos + pos) * N_KV + h) * D;
+                store(page + 2 * (size_t)h * layout.part_size, &layout, pos % how.block_size,
+                      c->k + at, c->v + at);
+            }
+    qw_attention_args args = {.out_stride = WIDTH,
+                              .q_stride = WIDTH,
+                              .n_heads = N_HEADS,
+                              .scale = 0.125f,
+                              .kv = kv,
+                              .layout = &layout,
+                              .round = true};
+    int first_row[N_SEQS + 1] = {0};
+    for (int s = 0; s < c->n_seqs; s++) first_row[s + 1] = first_row[s] + c->n_rows[s];
+    if (how.together) {
+        qw_seq_range seqs[N_SEQS];
+        for (int s = 0; s < c->n_seqs; s++)
+            seqs[s] = (qw_seq_range){first_row[s], c->n_rows[s], c->n_pos[s] - c->n_rows[s],
+                                     tables + s * per_seq};
+        args.out = out;
+        args.q = c->q;
+        args.seqs = seqs;
+        args.n_seqs = c->n_seqs;
+        be->ops->attention(be, &args);
+        return;
+    }
+    for (int s = 0; s < c->n_seqs; s++) {
+        for (int r = 0; r < c->n_rows[s]; r += how.chunk) {
+            int n = c->n_rows[s] - r < how.chunk ? c->n_rows[s] - r : how.chunk;
+            qw_seq_range seq = {0, n, c->n_pos[s] - c->n_rows[s] + r, tables + s * per_seq};
+            args.out = out + (size_t)(first_row[s] + r) * WIDTH;
+            args.q = c->q + (size_t)(first_row[s] + r) * WIDTH;
+            args.seqs = &seq;
+            args.n_seqs = 1;
+            be->ops->attention(be, &args);
+        }
+    }
+}
+
+static void attention_one(kt *t, qw_backend **backends, int n_backends, int n_seqs, int n_pos,
+                          int n_rows)
+{
+    static const way ways[] = {{16, 1, false},       {32, 7, false}, {128, 64, false},
+                               {48, 1 << 20, false}, {16, 0, true},  {128, 0, true}};
+    attention_case c = {.n_seqs = n_seqs, .dtype = kt_below(t, 2) ? QW_DTYPE_BF16 : QW_DTYPE_F32};
+    int rows = 0;
+    for (int s = 0; s < n_seqs; s++) {
+        c.n_pos[s] = s == 0 ? n_pos : 1 + kt_below(t, n_pos);
+        c.n_rows[s] = n_rows < c.n_pos[s] ? n_rows : c.n_pos[s];
+        rows += c.n_rows[s];
+    }
+    c.max_pos = n_pos;
+    size_t n = (size_t)(n_seqs * n_pos) * N_KV * D, n_out = (size_t)rows * WIDTH;
+    float *k = kt_input(t, 0, n * sizeof *k), *v = kt_input(t, 1, n * sizeof *v);
+    float *q = kt_input(t, 2, n_out * sizeof *q);
+    kt_fill_rounded(t, k, n, KT_NORMAL);
+    kt_fill_rounded(t, v, n, KT_NORMAL);
+    kt_fill_rounded(t, q, n_out, KT_NORMAL);
+    c.k = k;
+    c.v = v;
+    c.q = q;
+    float *want = kt_output(t, 6, n_out * sizeof *want, 0);
+    attention_run(t, &c, backends[0], ways[3], want);
+    for (int b = 1; b < n_backends; b++) {
+        for (size_t i = 0; i < QW_ARRAY_LEN(ways); i++) {
+            if (n_rows > 40 && ways[i].chunk == 1) continue;
+            float *got = kt_output(t, 7, n_out * sizeof *got, 0xFF);
+            kt_case(t, "attention of %d x %d rows at %d, block %d, chunk %d, %d threads", n_seqs,
+                    n_rows, n_pos, ways[i].block_size, ways[i].chunk, backends[b]->n_threads);
+            attention_run(t, &c, backends[b], ways[i], got);
+            kt_same_bits(t, got, want, n_out);
+        }
+    }
+}
+
+void check_backend(kt *t)
+{
+    static const int threads[] = {1, 1, 2, 3, 7};
+    enum { N = QW_ARRAY_LEN(threads) };
+    qw_backend *backends[N] = {0};
+    t->kernel = "backend";
+    if (t->turn != KT_GUARD_AFTER || kt_is_ref(t)) return;
+    kt_case(t, "opening %d backends", N);
+    int n = 0;
+    while (n < N && (backends[n] = open_backend(t, n == 0 ? "ref" : t->level, threads[n]))) n++;
+    if (n == N) {
+        for (int i = 0; i < 40 * t->work / 100; i++) linear_one(t, backends, N);
+        static const int lengths[] = {1, 63, 64, 65, 1023, 1024, 1025, 3000};
+        for (size_t i = 0; i < QW_ARRAY_LEN(lengths); i++) {
+            attention_one(t, backends, N, 1, lengths[i], 1);
+            attention_one(t, backends, N, N_SEQS, lengths[i], lengths[i] > 100 ? 3 : 70);
+        }
+        attention_one(t, backends, N, 1, 300, 300);
+    }
+    for (int i = 0; i < n; i++) qw_backend_close(backends[i]);
+}

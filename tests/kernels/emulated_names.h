@@ -1,0 +1,24 @@
+#ifndef QW_TESTS_KERNELS_EMULATED_NAMES_H
+#define QW_TESTS_KERNELS_EMULATED_NAMES_H
+
+// The 512-bit kernels once more under other names, beside the native ones of the same program.
+// Included before anything else by emulated_*.c.
+
+#define QW_KERNEL_EMULATION 1
+
+#define qw_gemm_bf16_avx512 emulated_gemm_bf16_avx512
+#define qw_gemm_f16_avx512 emulated_gemm_f16_avx512
+#define qw_gemm_f32_avx512 emulated_gemm_f32_avx512
+#define qw_rms_norm_avx512 emulated_rms_norm_avx512
+#define qw_norm_rope_avx512 emulated_norm_rope_avx512
+#define qw_store_avx512 emulated_store_avx512
+#define qw_residual_avx512 emulated_residual_avx512
+#define qw_silu_mul_avx512 emulated_silu_mul_avx512
+#define qw_attention_bf16_avx512 emulated_attention_bf16_avx512
+#define qw_attention_f32_avx512 emulated_attention_f32_avx512
+#define qw_kv_store_bf16_avx512 emulated_kv_store_bf16_avx512
+#define qw_gemm_bf16_x16_avx512bf16 emulated_gemm_bf16_x16_avx512bf16
+#define qw_attention_bf16_avx512bf16 emulated_attention_bf16_avx512bf16
+#define qw_attention_f32_avx512bf16 emulated_attention_f32_avx512bf16
+
+#endif
