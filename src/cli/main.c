@@ -30,6 +30,7 @@ static bool is_called_vllm(int argc, char **argv)
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN); // a closed pipe is an error of the write, told by a sentence
+    signal(SIGXFSZ, SIG_IGN); // so is a file that may not grow
     qw_log_init();
     qw_json_init();
     return qw_command_run(&qw_commands, is_called_vllm(argc, argv) ? &vllm : &qwench, argc, argv);

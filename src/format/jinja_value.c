@@ -54,7 +54,12 @@ qw_status qw_jinja_from_json(qw_jinja_run *r, const json_t *json, qw_jinja_value
         *out = qw_jinja_sequence(QW_JINJA_LIST, list);
         break;
     }
-    case JSON_STRING: *out = qw_jinja_string(qw_json_str(json)); break;
+    case JSON_STRING:
+        if (qw_json_is_big_integer(json))
+            *out = (qw_jinja_value){.kind = QW_JINJA_BIGINT, .str = qw_json_digits(json)};
+        else
+            *out = qw_jinja_string(qw_json_str(json));
+        break;
     case JSON_INTEGER: *out = qw_jinja_int(json_integer_value(json)); break;
     case JSON_REAL: *out = qw_jinja_float(json_real_value(json)); break;
     case JSON_TRUE: *out = qw_jinja_bool(true); break;

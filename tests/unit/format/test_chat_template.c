@@ -64,7 +64,7 @@ static void check_case(const json_t *line, size_t i)
 static void test_golden(void **state)
 {
     (void)state;
-    assert_int_equal(each_json_line(DATA "cases.jsonl", true, check_case), 270);
+    assert_int_equal(each_json_line(DATA "cases.jsonl", check_case), 270);
     print_message("%d cases rendered, %d failed as they must\n", n_rendered, n_errors);
     assert_int_equal(n_rendered, 267);
     assert_int_equal(n_errors, 3);
