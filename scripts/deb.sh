@@ -26,6 +26,7 @@ root=$work/root
 doc=$root/usr/share/doc/qwench
 
 DESTDIR=$root cmake --install "$build" --prefix /usr >/dev/null
+rm -f "$build/install_manifest.txt" # in the way of another user who installs
 mkdir -p "$root/usr/share/zsh" "$doc" "$root/DEBIAN"
 mv "$root/usr/share/zsh/site-functions" "$root/usr/share/zsh/vendor-completions"
 strip --remove-section=.comment --remove-section=.note "$root/usr/bin/qwench"

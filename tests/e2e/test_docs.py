@@ -14,6 +14,8 @@ VERSION = (SOURCE / "VERSION").read_text().strip()
 
 
 def make_docs(directory):
+    for folder in ("man/man1", "bash-completion/completions", "zsh/site-functions"):
+        (directory / "share" / folder).mkdir(parents=True)
     subprocess.run([BUILD / "bin/qwench-docs", VERSION, directory], check=True)
 
 
@@ -126,7 +128,6 @@ def check_zsh(made):
 
 with Scratch() as directory:
     docs = directory / "docs"
-    docs.mkdir()
     make_docs(docs)
     leaves = leaf_commands()
     check(["generate"] in leaves and ["bench", "kernels"] in leaves, f"commands: {leaves}")
