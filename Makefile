@@ -1,7 +1,10 @@
 # Forwards to CMake (CMakePresets.json). `make help` lists the targets.
-.PHONY: all deps deps-all demo test debug asan tsan clang fuzz check format clean help
+.PHONY: all deps deps-all demo test debug asan tsan clang fuzz check format docs install uninstall \
+	dist deb clean help
 FUZZ_SECONDS ?= 30
 JOBS ?= $(shell nproc)
+export PREFIX ?= /usr/local
+export DESTDIR ?=
 # Debian's cmake and ninja, not what a Python environment puts in front of them.
 export PATH := /usr/bin:$(PATH)
 
@@ -38,6 +41,21 @@ check: deps-all all build/clang/build.ninja ## includes, headers, formatting, bo
 
 format: deps-all ## rewrite the sources with clang-format 14
 	scripts/format.sh write
+
+docs: all ## write docs/cli.md anew from the option tables
+	cp build/release/docs/cli.md docs/cli.md
+
+install: all ## install under PREFIX (/usr/local); DESTDIR goes in front of it
+	@scripts/install.sh install build/release
+
+uninstall: ## remove what install put there, with the same PREFIX and DESTDIR
+	@scripts/install.sh uninstall
+
+dist: ## pack the committed sources: build/qwench-VERSION.tar.gz
+	@scripts/dist.sh
+
+deb: all ## make a Debian package: build/qwench_VERSION_ARCH.deb
+	@scripts/deb.sh build/release
 
 clean: ## remove build/
 	rm -rf build

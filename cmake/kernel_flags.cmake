@@ -6,7 +6,8 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set(flags_avx512 "-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512")
   set(flags_avx512bf16 "${flags_avx512} -mavx512bf16")
   foreach(level avx2 avx512 avx512bf16)
-    file(GLOB kernel_files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/backend/cpu/x86/*_${level}.c)
+    file(GLOB kernel_files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/backend/cpu/x86/*_${level}.c
+      ${CMAKE_SOURCE_DIR}/src/bench/x86/*_${level}.c)
     foreach(kernel_file ${kernel_files})
       separate_arguments(flags UNIX_COMMAND "${flags_${level}}")
       set_source_files_properties(${kernel_file} PROPERTIES COMPILE_OPTIONS

@@ -35,13 +35,17 @@ LAYERS = {
     "server": ["base/", "format/", "engine/engine.h", "engine/frontend.h", "engine/request.h",
                "engine/metrics.h"],
     "quant": ["base/", "format/", "backend/", "model/"],
-    "cli": ["base/", "format/", "backend/", "parallel/", "model/", "engine/", "server/", "quant/"],
+    "bench": ["base/", "format/", "backend/", "model/", "engine/"],
+    "cli": ["base/", "format/", "backend/", "parallel/", "model/", "engine/", "server/", "quant/",
+            "bench/"],
 }
 # Folders that only their own layer may look into: a device is used through its operation table.
 LOCKED = ["backend/cpu/", "backend/cuda/"]
 GENERATED = ["version.h"]  # made by CMake, from any layer
 # The one header that takes something from tests/: intrinsics that a kernel test emulates.
 FROM_TESTS = {"src/backend/cpu/x86/intrinsics.h": ["kernels/emulated_intrinsics.h"]}
+# They only compile where a kernel's intrinsics are replaced.
+EMULATION = ("tests/kernels/emulated_intrinsics.h", "tests/kernels/emulated_names.h")
 # Bodies over a level's vocabulary of vectors: they compile after that, here for one level of many.
 VECTOR_BODIES, VECTOR_HEADER, VECTOR_LEVEL = (
     "src/backend/cpu/simd/", "backend/cpu/x86/vec16_avx2.h", "avx2")
@@ -135,16 +139,17 @@ def kernel_flags():
 
 def check_guard(path, problems):
     rel = path.relative_to(ROOT).as_posix()
-    stem = rel[len("src/"):] if rel.startswith("src/") else "tests/" + path.name
-    want = "QW_" + re.sub(r"[/.]", "_", stem).upper()
+    stem = rel.removeprefix("src/")
+    names = [stem] if rel.startswith("src/") else [stem, "tests/" + path.name]
+    wanted = ["QW_" + re.sub(r"[/.]", "_", name).upper() for name in names]
     guard = guard_of(path)
-    if guard and guard != want:
-        problems.append(f"{rel}:1: the include guard is {guard}, expected {want}")
+    if guard and guard not in wanted:
+        problems.append(f"{rel}:1: the include guard is {guard}, expected {wanted[0]}")
 
 
 def check_names(problems):
     places = collections.defaultdict(list)
-    for path in sources({".c", ".h", ".py", ".sh"}, "src", "include", "tests", "scripts"):
+    for path in sources({".c", ".h", ".py", ".sh"}, "src", "include", "tests", "tools", "scripts"):
         places[path.name].append(path.relative_to(ROOT).as_posix())
     for paths in places.values():
         if len(paths) > 1:
@@ -173,6 +178,7 @@ def compile_alone(header, args, levels):
 
 def check_headers(args, problems):
     headers = [h for h in sources({".h"}, "src", "include", "tests") if guard_of(h)]
+    headers = [h for h in headers if not h.as_posix().endswith(EMULATION)]
     levels = kernel_flags()
     if platform.machine() != "x86_64":
         headers = [h for h in headers if "x86" not in h.parts and "simd" not in h.parts]
@@ -193,7 +199,7 @@ def main():
     parser.add_argument("--no-compile", action="store_true", help="do not compile the headers")
     args = parser.parse_args()
     problems = []
-    files = sources({".c", ".h"}, "src", "include", "tests")
+    files = sources({".c", ".h"}, "src", "include", "tests", "tools")
     for path in files:
         check_file(path, problems)
         if path.suffix == ".h":

@@ -47,8 +47,8 @@ static inline void fixture_open(fixture *f, const fixture_options *o)
     qw_cpu_options cpu = {.n_threads = o->n_threads, .isa = o->isa};
     assert_ok(qw_backend_open_cpu(&f->be, &cpu, &err));
     qw_model_limits limits = {.max_tokens = o->max_tokens, .max_logit_rows = o->max_tokens};
-    assert_ok(qw_model_load(&f->model, f->be, &f->config, &f->checkpoint, o->compute, &limits, NULL,
-                            NULL, &err));
+    qw_model_load_args args = {.compute = o->compute, .limits = limits};
+    assert_ok(qw_model_load(&f->model, f->be, &f->config, &f->checkpoint, &args, &err));
     f->layout = qw_kv_layout_make(o->kv_dtype, o->block_size, f->config.num_key_value_heads,
                                   f->config.head_dim);
     f->n_blocks = 2048 / o->block_size;

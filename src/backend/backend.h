@@ -3,17 +3,39 @@
 
 #include "backend/ops.h"
 
+/** What a product is packed from: 1 to 3 matrices of equal width. */
+typedef struct qw_linear_source {
+    const qw_host_matrix *segments; /* [n_segments] */
+    const qw_host_matrix *biases;   /* [n_segments], each [rows] or not set; NULL: none at all */
+    int n_segments;
+    qw_concat concat;
+} qw_linear_source;
+
+/** The arrays of a packed product. */
+typedef enum qw_linear_part { QW_LINEAR_PANELS, QW_LINEAR_BIAS } qw_linear_part;
+
+/**
+ * Takes `size` packed bytes that belong at `offset` of `part`. Called in any order, from any of the
+ * device's threads, several at a time. Returns 0, or an errno that ends the packing.
+ */
+typedef int qw_linear_sink(void *ctx, qw_linear_part part, size_t offset, const void *data,
+                           size_t size);
+
 /** A device: its operations, and the memory that weights and buffers live in. */
 struct qw_backend {
     const qw_ops *ops;
     const char *isa; /* "ref", "avx2", ...: what the start-up table prints */
     int n_threads;
-    /** Pack `n_segments` matrices of equal width (1 to 3) into panels; biases[i] is [rows] F32, F16
-     *  or BF16 or has data == NULL; `biases` NULL: none. Sources are not needed afterwards. */
-    qw_status (*linear_pack)(qw_backend *be, qw_linear *out, const qw_host_matrix *segments,
-                             const qw_host_matrix *biases, int n_segments, qw_concat concat,
+    /** Plan and pack a product into memory of the device. The source is not needed afterwards. */
+    qw_status (*linear_pack)(qw_backend *be, qw_linear *out, const qw_linear_source *source,
                              qw_error *err);
+    /** Pack a product that qw_linear_plan has laid out, and hand the bytes to `sink`. */
+    qw_status (*linear_write)(qw_backend *be, const qw_linear *w, const qw_linear_source *source,
+                              qw_linear_sink *sink, void *sink_ctx, qw_error *err);
+    /** Frees what linear_pack made; forgets what is borrowed. */
     void (*linear_release)(qw_backend *be, qw_linear *w);
+    /** Write all rows of a computed matrix to out [rows][cols], in its dtype. */
+    void (*fill_rows)(qw_backend *be, void *out, const qw_host_matrix *m);
     void (*close)(qw_backend *be);
 };
 
@@ -28,7 +50,14 @@ QW_MUST_CHECK qw_status qw_backend_open_cpu(qw_backend **out, const qw_cpu_optio
                                             qw_error *err);
 void qw_backend_close(qw_backend *be);
 
-/** Bytes that linear_pack will take for these shapes (panels only), before any file is read. */
+/**
+ * The layout of a product from the shapes of its source: everything of a qw_linear but the memory
+ * (panels and bias stay NULL; bias_size > 0 tells that there is a bias).
+ */
+QW_MUST_CHECK qw_status qw_linear_plan(qw_linear *out, const qw_linear_source *source,
+                                       qw_error *err);
+
+/** Bytes of panels for these shapes. */
 QW_MUST_CHECK bool qw_linear_bytes(size_t *out, const int *rows, const qw_dtype *dtypes,
                                    int n_segments, int k);
 /** The panel dtype for these sources: theirs when they agree, else F32 (widening is exact). */

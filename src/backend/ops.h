@@ -20,12 +20,23 @@
 
 typedef struct qw_backend qw_backend;
 
-/** Row-major matrix in a file: rows x cols, borrowed, possibly misaligned. */
+/** Write elements [row][first_col .. first_col + n_cols - 1] of a computed matrix. Any thread. */
+typedef void qw_row_fn(const void *ctx, void *out, size_t row, size_t first_col, size_t n_cols);
+
+/** Row-major matrix, rows x cols, borrowed: bytes that may be misaligned, or computed elements. */
 typedef struct qw_host_matrix {
-    const void *data;
-    qw_dtype dtype; /* F32, F16 or BF16 */
+    const void *data; /* NULL: computed by `row`, or no matrix at all */
+    qw_dtype dtype;   /* F32, F16 or BF16 */
     int rows, cols;
+    bool is_file; /* data is mapped from a file: pages that were read may be dropped */
+    qw_row_fn *row;
+    const void *row_ctx;
 } qw_host_matrix;
+
+static inline bool qw_host_matrix_is_set(const qw_host_matrix *m)
+{
+    return m->data || m->row;
+}
 
 /** One element, widened to fp32 (exact). */
 float qw_host_matrix_at(const qw_host_matrix *m, size_t row, size_t col);
@@ -52,6 +63,7 @@ typedef struct qw_linear {
     size_t bias_size; /* bytes */
     int n_segments;
     int segment_column[3];
+    bool borrowed; /* panels and bias belong to somebody else, the packed cache */
 } qw_linear;
 
 /** What happens to a product before it is stored; roundings as cpu-kernels.md 3.6. */

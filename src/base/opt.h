@@ -170,6 +170,17 @@ QW_MUST_CHECK qw_status qw_opts_help(const qw_opts *o, const char *topic, qw_buf
                                      qw_error *err);
 #define QW_OPT_HELP_LONG 60
 
+// For what else is made of the rows: manuals and completions (cli/docs.h).
+
+/** The name of the value in the help, "N" or "FILE"; empty for an option without a value. */
+const char *qw_opt_metavar(const qw_opt *row);
+/** The heading that the option stands under. */
+const char *qw_opt_group(const qw_opt *row);
+/** Append "(one of: a, b; default: a)", or nothing when there is nothing to say. */
+void qw_opt_notes(const qw_opt *row, qw_buf *out);
+/** True if value `i` is the first visible one of its group. */
+bool qw_opts_opens_group(const qw_opts *o, size_t i);
+
 /**
  * An integer as people write it: digits with an optional sign, or digits and k, m, g, t (times
  * 1000^n; a fraction is allowed: 25.6k) or K, M, G, T (times 1024^n). False for all else.

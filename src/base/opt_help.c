@@ -8,7 +8,7 @@
 
 static const char default_group[] = "Options";
 
-static const char *group_of(const qw_opt *row)
+const char *qw_opt_group(const qw_opt *row)
 {
     return row->group ? row->group : row->positional ? "Arguments" : default_group;
 }
@@ -52,7 +52,7 @@ static int wrap(qw_buf *out, const char *text, int at, int indent)
     return at;
 }
 
-static const char *metavar(const qw_opt *row)
+const char *qw_opt_metavar(const qw_opt *row)
 {
     if (row->metavar) return row->metavar;
     switch (row->type) {
@@ -82,12 +82,11 @@ static void put_names(qw_buf *out, const qw_opt_value *v)
     if (v->no_name) qw_buf_printf(out, ", --%s", v->no_name);
     if (qw_opt_is_help(v->row))
         qw_buf_printf(out, "[=%s]", v->row->metavar);
-    else if (metavar(v->row)[0])
-        qw_buf_printf(out, " %s", metavar(v->row));
+    else if (qw_opt_metavar(v->row)[0])
+        qw_buf_printf(out, " %s", qw_opt_metavar(v->row));
 }
 
-// "(one of: a, b; default: a)"; nothing to say gives an empty text.
-static void put_notes(qw_buf *notes, const qw_opt *row)
+void qw_opt_notes(const qw_opt *row, qw_buf *out)
 {
     char allowed[512] = "";
     bool limited = row->min != 0 || row->max != 0 || row->word || row->human;
@@ -98,19 +97,19 @@ static void put_notes(qw_buf *notes, const qw_opt *row)
     const char *def = row->def_note ? row->def_note : row->def;
     const char *between = "(";
     if (allowed[0]) {
-        qw_buf_printf(notes, "%s%s%s", between, row->type == QW_OPT_CHOICE ? "one of: " : "",
+        qw_buf_printf(out, "%s%s%s", between, row->type == QW_OPT_CHOICE ? "one of: " : "",
                       allowed);
         between = "; ";
     }
     if (row->append) {
-        qw_buf_printf(notes, "%scan be given several times", between);
+        qw_buf_printf(out, "%scan be given several times", between);
         between = "; ";
     }
     if (def) {
-        qw_buf_printf(notes, "%sdefault: %s", between, def);
+        qw_buf_printf(out, "%sdefault: %s", between, def);
         between = "; ";
     }
-    if (between[0] == ';') qw_buf_putc(notes, ')');
+    if (between[0] == ';') qw_buf_putc(out, ')');
 }
 
 static void put_option(qw_buf *out, const qw_opt_value *v)
@@ -129,7 +128,7 @@ static void put_option(qw_buf *out, const qw_opt_value *v)
     if (v->row->help) at = wrap(out, v->row->help, at, HELP_COLUMN);
     qw_buf notes;
     qw_buf_init(&notes, 4096);
-    put_notes(&notes, v->row);
+    qw_opt_notes(v->row, &notes);
     if (notes.data && !notes.failed) wrap(out, notes.data, at, HELP_COLUMN);
     if (notes.failed) out->failed = notes.failed;
     qw_buf_release(&notes);
@@ -150,17 +149,17 @@ static void put_group(const qw_opts *o, const char *group, qw_buf *out)
     qw_buf_printf(out, "\n%s:\n", group);
     for (size_t i = 0; i < o->n_values; i++) {
         const qw_opt *row = o->values[i].row;
-        if (!row->hidden && strcasecmp(group_of(row), group) == 0) put_option(out, &o->values[i]);
+        if (!row->hidden && strcasecmp(qw_opt_group(row), group) == 0)
+            put_option(out, &o->values[i]);
     }
 }
 
-// True if no earlier visible row has this row's group.
-static bool opens_group(const qw_opts *o, size_t i)
+bool qw_opts_opens_group(const qw_opts *o, size_t i)
 {
     if (o->values[i].row->hidden) return false;
     for (size_t k = 0; k < i; k++)
         if (!o->values[k].row->hidden &&
-            strcasecmp(group_of(o->values[k].row), group_of(o->values[i].row)) == 0)
+            strcasecmp(qw_opt_group(o->values[k].row), qw_opt_group(o->values[i].row)) == 0)
             return false;
     return true;
 }
@@ -168,14 +167,14 @@ static bool opens_group(const qw_opts *o, size_t i)
 static void put_all(const qw_opts *o, qw_buf *out)
 {
     for (size_t i = 0; i < o->n_values; i++)
-        if (opens_group(o, i)) put_group(o, group_of(o->values[i].row), out);
+        if (qw_opts_opens_group(o, i)) put_group(o, qw_opt_group(o->values[i].row), out);
 }
 
 static void put_group_names(const qw_opts *o, qw_buf *out)
 {
     qw_buf_puts(out, "\nOptions come in groups; --help=GROUP shows one, --help=all all:\n");
     for (size_t i = 0; i < o->n_values; i++)
-        if (opens_group(o, i)) qw_buf_printf(out, "  %s\n", group_of(o->values[i].row));
+        if (qw_opts_opens_group(o, i)) qw_buf_printf(out, "  %s\n", qw_opt_group(o->values[i].row));
 }
 
 void qw_opts_usage(const qw_opts *o, qw_buf *out)
@@ -206,9 +205,10 @@ static qw_status put_topic(const qw_opts *o, const char *topic, qw_buf *out, qw_
         return QW_OK;
     }
     for (size_t i = 0; i < o->n_values; i++) {
-        if (!opens_group(o, i) || strcasecmp(group_of(o->values[i].row), topic) != 0) continue;
+        if (!qw_opts_opens_group(o, i) || strcasecmp(qw_opt_group(o->values[i].row), topic) != 0)
+            continue;
         qw_opts_usage(o, out);
-        put_group(o, group_of(o->values[i].row), out);
+        put_group(o, qw_opt_group(o->values[i].row), out);
         return QW_OK;
     }
     bool any = false;

@@ -39,26 +39,30 @@ static qw_status read_options(qw_cli_options *o, int argc, char **argv, bool *sh
     return st;
 }
 
-bool qw_cli_options_read(qw_cli_options *out, const char *program, const char *summary,
-                         const qw_opt_table *tables, size_t n_tables, int argc, char **argv,
-                         int *exit_status)
+bool qw_cli_options_read(qw_cli_options *out, const qw_command_call *call, void *const *targets,
+                         size_t n_targets, int *exit_status)
 {
     qw_error err;
     qw_buf_init(&out->usage, 1 << 16);
-    qw_status st = qw_opts_init(&out->opts, program, summary, tables, n_tables, &err);
+    qw_opt_table tables[QW_COMMAND_MAX_TABLES] = {0};
+    size_t n_tables = call->command->tables(tables);
+    QW_ASSERT(n_tables == n_targets);
+    for (size_t i = 0; i < n_tables; i++) tables[i].target = targets[i];
+    qw_status st =
+        qw_opts_init(&out->opts, call->name, call->command->summary, tables, n_tables, &err);
     if (st != QW_OK) {
-        *exit_status = qw_cli_fail(program, st, &err, NULL);
+        *exit_status = qw_cli_fail(call->name, st, &err, NULL);
         return false;
     }
     bool shown = false;
     qw_opts_usage(&out->opts, &out->usage);
-    st = read_options(out, argc, argv, &shown, &err);
+    st = read_options(out, call->argc, call->argv, &shown, &err);
     if (st == QW_OK && !shown) {
         for (size_t i = 0; i < out->opts.n_warnings; i++)
             QW_LOG(QW_LOG_WARN, "cli", "%s", out->opts.warnings[i]);
         return true;
     }
-    *exit_status = st == QW_OK ? 0 : qw_cli_fail(program, st, &err, out->usage.data);
+    *exit_status = st == QW_OK ? 0 : qw_cli_fail(call->name, st, &err, out->usage.data);
     qw_cli_options_release(out);
     return false;
 }

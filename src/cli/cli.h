@@ -1,8 +1,8 @@
 #ifndef QW_CLI_CLI_H
 #define QW_CLI_CLI_H
 
-#include "base/opt.h"
 #include "base/status.h"
+#include "cli/command.h"
 
 // What every command does the same way.
 
@@ -25,13 +25,13 @@ typedef struct qw_cli_options {
 } qw_cli_options;
 
 /**
- * Read a command's options into its tables' targets. True: go on, and release `out` at the end.
- * False: the command is over with *exit_status, because help was asked for and shown, or because of
- * an error, which has been printed. Warnings go to the log.
+ * Read the options of `call` into `targets`, one for each of the command's tables, in their order
+ * (an entry may be NULL). True: go on, and release `out` at the end. False: the command is over
+ * with *exit_status, because help was asked for and shown, or because of an error, which has been
+ * printed. Warnings go to the log.
  */
-bool qw_cli_options_read(qw_cli_options *out, const char *program, const char *summary,
-                         const qw_opt_table *tables, size_t n_tables, int argc, char **argv,
-                         int *exit_status);
+bool qw_cli_options_read(qw_cli_options *out, const qw_command_call *call, void *const *targets,
+                         size_t n_targets, int *exit_status);
 void qw_cli_options_release(qw_cli_options *o);
 
 #endif

@@ -16,8 +16,6 @@
 #include "engine/output.h"
 #include "format/opt_json.h"
 
-#define PROGRAM "qwench chat"
-
 typedef struct chat_options {
     const char *system;
     qw_opt_json chat_template_kwargs;
@@ -41,7 +39,7 @@ typedef struct chat {
     char *last_thinking; /* of the last answer; may be NULL */
 } chat;
 
-// Ctrl-C while an answer is being made stops the answer.
+// Ctrl-C while an answer is being made stops the answer; while a line is typed it drops the line.
 static volatile sig_atomic_t stop_requested;
 
 static void on_interrupt(int signal)
@@ -326,19 +324,19 @@ static qw_status quit(chat *c, const char *text, qw_error *err)
 static command_fn help;
 
 static const struct {
-    const char *name, *argument, *help;
+    qw_command_word word;
     command_fn *run;
 } commands[] = {
-    {"/help", "", "this list", help},
-    {"/reset", "", "forget the conversation, keep the system message", reset},
-    {"/system", "TEXT", "set the system message; without TEXT: none", set_system},
-    {"/think", "on|off", "let the model think before it answers", think},
-    {"/fold", "on|off", "hide the thinking", fold},
-    {"/unfold", "", "show the last thinking", unfold},
-    {"/set", "NAME VALUE", "a sampling setting: /set temperature 0.2", set},
-    {"/save", "FILE", "write the conversation as JSON", save},
-    {"/load", "FILE", "go on with a saved conversation", load},
-    {"/quit", "", "leave, as Ctrl-D does", quit},
+    {{"/help", "", "this list"}, help},
+    {{"/reset", "", "forget the conversation, keep the system message"}, reset},
+    {{"/system", "TEXT", "set the system message; without TEXT: none"}, set_system},
+    {{"/think", "on|off", "let the model think before it answers"}, think},
+    {{"/fold", "on|off", "hide the thinking"}, fold},
+    {{"/unfold", "", "show the last thinking"}, unfold},
+    {{"/set", "NAME VALUE", "a sampling setting: /set temperature 0.2"}, set},
+    {{"/save", "FILE", "write the conversation as JSON"}, save},
+    {{"/load", "FILE", "go on with a saved conversation"}, load},
+    {{"/quit", "", "leave, as Ctrl-D does"}, quit},
 };
 
 static qw_status help(chat *c, const char *text, qw_error *err)
@@ -346,8 +344,10 @@ static qw_status help(chat *c, const char *text, qw_error *err)
     (void)c;
     (void)text;
     (void)err;
-    for (size_t i = 0; i < QW_ARRAY_LEN(commands); i++)
-        printf("  %-8s %-11s %s\n", commands[i].name, commands[i].argument, commands[i].help);
+    for (size_t i = 0; i < QW_ARRAY_LEN(commands); i++) {
+        const qw_command_word *w = &commands[i].word;
+        printf("  %-8s %-11s %s\n", w->name, w->argument, w->help);
+    }
     puts("  A line that ends in \\ goes on in the next one; \"\"\" begins and ends a longer text.\n"
          "  Ctrl-C stops an answer.");
     return QW_OK;
@@ -360,8 +360,9 @@ static qw_status run_command(chat *c, const char *line, qw_error *err)
     qw_nearest near;
     qw_nearest_init(&near, (qw_str){line, len});
     for (size_t i = 0; i < QW_ARRAY_LEN(commands); i++) {
-        if (qw_str_is((qw_str){line, len}, commands[i].name)) return commands[i].run(c, text, err);
-        qw_nearest_offer(&near, commands[i].name);
+        const char *name = commands[i].word.name;
+        if (qw_str_is((qw_str){line, len}, name)) return commands[i].run(c, text, err);
+        qw_nearest_offer(&near, name);
     }
     return qw_fail(err, QW_ERR_USAGE, "there is no command '%.*s'; %s%s", (int)len, line,
                    near.name ? "did you mean " : "/help lists them", near.name ? near.name : "");
@@ -467,7 +468,7 @@ static qw_status chat_run(const chat_options *o, const qw_model_options *mo, con
         opened = st == QW_OK;
     }
     if (st == QW_OK) st = qw_frontend_need_tokenizer(&c.session.frontend, err);
-    if (st == QW_OK) st = qw_line_reader_open(&c.reader, "qwench", history, err);
+    if (st == QW_OK) st = qw_line_reader_open(&c.reader, "qwench", history, &stop_requested, err);
     if (st == QW_OK) {
         const char *term = getenv("TERM");
         bool interactive = qw_line_reader_is_interactive(c.reader);
@@ -487,21 +488,55 @@ static qw_status chat_run(const chat_options *o, const qw_model_options *mo, con
     return st;
 }
 
-int qw_cmd_chat(int argc, char **argv)
+static size_t tables(qw_opt_table out[QW_COMMAND_MAX_TABLES])
+{
+    out[0] = (qw_opt_table){.rows = rows, .n_rows = QW_ARRAY_LEN(rows)};
+    out[1].rows = qw_model_options_rows(&out[1].n_rows);
+    out[2].rows = qw_sampling_params_options(&out[2].n_rows);
+    return 3;
+}
+
+static int cmd_chat(const qw_command_call *call)
 {
     chat_options options = {0};
     qw_model_options model = {0};
-    qw_opt_table tables[3] = {{rows, QW_ARRAY_LEN(rows), &options}, {.target = &model}, {0}};
-    tables[1].rows = qw_model_options_rows(&tables[1].n_rows);
-    tables[2].rows = qw_sampling_params_options(&tables[2].n_rows);
+    void *const targets[] = {&options, &model, NULL};
     qw_cli_options cli;
     int status;
-    if (!qw_cli_options_read(&cli, PROGRAM, "A conversation in the terminal.", tables,
-                             QW_ARRAY_LEN(tables), argc, argv, &status))
-        return status;
+    if (!qw_cli_options_read(&cli, call, targets, QW_ARRAY_LEN(targets), &status)) return status;
     qw_error err;
     qw_status st = chat_run(&options, &model, &cli.opts, &err);
-    status = st == QW_OK ? 0 : qw_cli_fail(PROGRAM, st, &err, NULL);
+    status = st == QW_OK ? 0 : qw_cli_fail(call->name, st, &err, NULL);
     qw_cli_options_release(&cli);
     return status;
 }
+
+static const qw_command_word *word(size_t i)
+{
+    return i < QW_ARRAY_LEN(commands) ? &commands[i].word : NULL;
+}
+
+static const qw_command_example examples[] = {
+    {"qwench chat --system \"Answer in one sentence.\"", "with a system message"},
+    {"qwench chat ~/models/Qwen3-8B --fold --temperature 0.6",
+     "without the thinking on the screen"},
+    {"echo \"What is 47 + 38?\" | qwench chat", "from a script"},
+    {0},
+};
+
+const qw_command qw_cmd_chat = {
+    .name = "chat",
+    .help = "a conversation in the terminal",
+    .summary = "A conversation in the terminal.",
+    .description =
+        "Each line is a message; the answer is printed as it grows, the thinking in front of it "
+        "dimmed. A line that ends in a backslash goes on in the next one, and \"\"\" begins and "
+        "ends a message of several lines. Ctrl-C stops an answer, Ctrl-D leaves. Lines that begin "
+        "with a slash are commands, listed below.\n\n"
+        "Without a terminal the messages are read from standard input and only the answers are "
+        "printed; the exit status tells whether all were given.",
+    .examples = examples,
+    .run = cmd_chat,
+    .tables = tables,
+    .word = word,
+};

@@ -10,8 +10,6 @@
 #include "cli/session.h"
 #include "format/opt_json.h"
 
-#define PROGRAM "qwench generate"
-
 typedef struct generate_options {
     const char *prompt, *system, *prompt_ids, *file, *dump_logits;
     bool chat, json;
@@ -420,21 +418,51 @@ static qw_status generate(const generate_options *o, const qw_model_options *mo,
     return st;
 }
 
-int qw_cmd_generate(int argc, char **argv)
+static size_t tables(qw_opt_table out[QW_COMMAND_MAX_TABLES])
+{
+    out[0] = (qw_opt_table){.rows = rows, .n_rows = QW_ARRAY_LEN(rows)};
+    out[1].rows = qw_model_options_rows(&out[1].n_rows);
+    out[2].rows = qw_sampling_params_options(&out[2].n_rows);
+    return 3;
+}
+
+static int cmd_generate(const qw_command_call *call)
 {
     generate_options options = {0};
     qw_model_options model = {0};
-    qw_opt_table tables[3] = {{rows, QW_ARRAY_LEN(rows), &options}, {.target = &model}, {0}};
-    tables[1].rows = qw_model_options_rows(&tables[1].n_rows);
-    tables[2].rows = qw_sampling_params_options(&tables[2].n_rows);
+    void *const targets[] = {&options, &model, NULL};
     qw_cli_options cli;
     int status;
-    if (!qw_cli_options_read(&cli, PROGRAM, "Answers a prompt, or every request of a file.", tables,
-                             QW_ARRAY_LEN(tables), argc, argv, &status))
-        return status;
+    if (!qw_cli_options_read(&cli, call, targets, QW_ARRAY_LEN(targets), &status)) return status;
     qw_error err;
     qw_status st = generate(&options, &model, &cli.opts, &err);
-    status = st == QW_OK ? 0 : qw_cli_fail(PROGRAM, st, &err, NULL);
+    status = st == QW_OK ? 0 : qw_cli_fail(call->name, st, &err, NULL);
     qw_cli_options_release(&cli);
     return status;
 }
+
+static const qw_command_example examples[] = {
+    {"qwench generate -p \"Once upon a time\" --max-tokens 50", "go on with a text"},
+    {"qwench generate --chat --temperature 0 -p \"What is 47 + 38?\"",
+     "answer a question, the same way every time"},
+    {"qwench generate ~/models/Qwen3-0.6B -f requests.jsonl --json > answers.jsonl",
+     "answer all requests of a file together, in their order"},
+    {0},
+};
+
+const qw_command qw_cmd_generate = {
+    .name = "generate",
+    .help = "answer a prompt, or a file of prompts",
+    .summary = "Answers a prompt, or every request of a file.",
+    .description =
+        "The answer to a single prompt is printed as it grows. Requests of a file run together, as "
+        "many at a time as fit; their answers come in the order of the file.\n\n"
+        "A line of the file is a JSON object: \"prompt\" (a text), \"prompt_token_ids\" (a list) "
+        "or "
+        "\"messages\" (a conversation, with \"tools\" and \"chat_template_kwargs\" if wanted), and "
+        "any sampling field under its API name, such as \"max_tokens\" or \"temperature\". What a "
+        "line does not say comes from the command line, then from the model.",
+    .examples = examples,
+    .run = cmd_generate,
+    .tables = tables,
+};

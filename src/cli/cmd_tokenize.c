@@ -117,19 +117,42 @@ static qw_status tokenize(const tokenize_options *o, qw_error *err)
     return st;
 }
 
-int qw_cmd_tokenize(int argc, char **argv)
+static size_t tables(qw_opt_table out[QW_COMMAND_MAX_TABLES])
+{
+    out[0] = (qw_opt_table){.rows = rows, .n_rows = QW_ARRAY_LEN(rows)};
+    return 1;
+}
+
+static int cmd_tokenize(const qw_command_call *call)
 {
     tokenize_options options = {0};
-    const qw_opt_table table = {rows, QW_ARRAY_LEN(rows), &options};
+    void *const targets[] = {&options};
     qw_cli_options cli;
     int status;
-    if (!qw_cli_options_read(&cli, "qwench tokenize",
-                             "Token ids of texts or conversations, and back, line by line.", &table,
-                             1, argc, argv, &status))
-        return status;
+    if (!qw_cli_options_read(&cli, call, targets, QW_ARRAY_LEN(targets), &status)) return status;
     qw_error err;
     qw_status st = tokenize(&options, &err);
-    status = st == QW_OK ? 0 : qw_cli_fail("qwench tokenize", st, &err, NULL);
+    status = st == QW_OK ? 0 : qw_cli_fail(call->name, st, &err, NULL);
     qw_cli_options_release(&cli);
     return status;
 }
+
+static const qw_command_example examples[] = {
+    {"echo '{\"text\": \"hello\"}' | qwench tokenize", "the ids of a text"},
+    {"qwench tokenize ~/models/Qwen3-0.6B -f texts.jsonl | qwench tokenize ~/models/Qwen3-0.6B "
+     "--decode",
+     "there and back"},
+    {0},
+};
+
+const qw_command qw_cmd_tokenize = {
+    .name = "tokenize",
+    .help = "text or messages to token ids, and back",
+    .summary = "Token ids of texts or conversations, and back, line by line.",
+    .description =
+        "Each line of input is a JSON object and gives a line of output: {\"ids\": [...]} "
+        "for a text or a conversation, {\"text\": ...} with --decode.",
+    .examples = examples,
+    .run = cmd_tokenize,
+    .tables = tables,
+};

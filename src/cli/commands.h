@@ -1,11 +1,14 @@
 #ifndef QW_CLI_COMMANDS_H
 #define QW_CLI_COMMANDS_H
 
-// The commands of main.c's table, one cmd_<name>.c each: argv[0] is the command's name, the result
-// is the exit status (0; 1 failed; 2 wrong usage).
+#include "cli/command.h"
 
-int qw_cmd_chat(int argc, char **argv);
-int qw_cmd_generate(int argc, char **argv);
-int qw_cmd_tokenize(int argc, char **argv);
+/** All commands, as a group: "qwench". One file cmd_<name>.c for each of them. */
+extern const qw_command qw_commands;
+
+extern const qw_command qw_cmd_bench;
+extern const qw_command qw_cmd_chat;
+extern const qw_command qw_cmd_generate;
+extern const qw_command qw_cmd_tokenize;
 
 #endif

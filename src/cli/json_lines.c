@@ -30,14 +30,32 @@ static bool is_blank(const qw_buf *line)
     return true;
 }
 
+// What is passed on to a chat template may hold integers of any size; nothing else may.
+static qw_status refuse_big_integers(const json_t *line, qw_error *err)
+{
+    static const char *const passed_on[] = {"tools", "documents", "chat_template_kwargs"};
+    qw_status st = QW_OK;
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)line, key, value)
+    {
+        bool skip = false;
+        for (size_t i = 0; i < QW_ARRAY_LEN(passed_on); i++) skip |= strcmp(key, passed_on[i]) == 0;
+        if (!skip) st = qw_json_refuse_big_integers(value, key, err);
+        if (st != QW_OK) break;
+    }
+    return st;
+}
+
 static qw_status use_line(const qw_buf *line, qw_json_line_fn *fn, void *ctx, qw_error *err)
 {
     json_t *value;
-    qw_status st = qw_json_parse(&value, line->data, line->len, "the line", err);
+    qw_status st = qw_json_parse_digits(&value, line->data, line->len, "the line", err);
     if (st != QW_OK) return st;
-    if (json_is_object(value))
+    st = refuse_big_integers(value, err);
+    if (st == QW_OK && json_is_object(value))
         st = fn(ctx, value, err);
-    else
+    else if (st == QW_OK)
         st = qw_fail(err, QW_ERR_FORMAT, "a JSON object is needed, got %s",
                      qw_json_type_name(value));
     json_decref(value);

@@ -7,6 +7,7 @@
 
 #define FIELD(x) offsetof(qw_model_options, x)
 
+static const char *const load_formats[] = {"auto", "safetensors", "dummy", NULL};
 static const char *const dtypes[] = {"auto", "bfloat16", "float32", "float16",
                                      "half", "float",    NULL};
 static const char *const kv_dtypes[] = {"auto", "bfloat16", "float32", NULL};
@@ -24,6 +25,11 @@ static const qw_opt rows[] = {
      .def_note = "MODEL_DIR", .help = "directory with tokenizer.json"},
     {"chat_template", QW_OPT_STR, FIELD(chat_template), .group = MODEL_GROUP, .metavar = "FILE",
      .def_note = "the model's", .help = "chat template: a file, or the template itself"},
+    {"load_format", QW_OPT_CHOICE, FIELD(load_format), .def = "auto", .choices = load_formats,
+     .group = MODEL_GROUP,
+     .help = "dummy: made-up weights, only config.json is needed (and the tokenizer, for text)"},
+    {"dummy_seed", QW_OPT_INT, FIELD(dummy_seed), .def = "0", .min = 0, .max = 9007199254740992.0,
+     .group = MODEL_GROUP, .help = "which weights --load-format dummy makes up"},
     {"dtype", QW_OPT_CHOICE, FIELD(dtype), .def = "auto", .choices = dtypes, .group = MODEL_GROUP,
      .help = "precision of activations; float32 is the accuracy reference"},
     {"hf_overrides", QW_OPT_JSON, FIELD(hf_overrides), .group = MODEL_GROUP,
@@ -60,7 +66,9 @@ static const qw_opt rows[] = {
      .help = "highest instruction set to use: ref, avx2, avx512, vnni, avx512bf16, auto"},
     {"pack_cache", QW_OPT_STR, FIELD(pack_cache), .group = MODEL_GROUP, .metavar = "DIR",
      .def_note = "~/.cache/qwench",
-     .help = "directory for compiled tokenizers; an empty name: none"},
+     .help = "directory for packed weights and compiled tokenizers; an empty name: none"},
+    {"verify_pack", QW_OPT_FLAG, FIELD(verify_pack), .group = MODEL_GROUP,
+     .help = "check every byte of the packed weights before using them"},
 };
 
 const qw_opt *qw_model_options_rows(size_t *n_rows)
@@ -111,6 +119,11 @@ qw_status qw_engine_args_make(qw_engine_args *out, const qw_model_options *o, qw
     if (st == QW_OK)
         st = json_text(&a.generation_overrides, &o->override_generation_config,
                        "override-generation-config", err);
+    if (st == QW_OK && !o->pack_cache) a.cache_dir = qw_cache_dir();
+    if (st == QW_OK && o->pack_cache && *o->pack_cache) {
+        a.cache_dir = qw_mem_strdup(o->pack_cache);
+        if (!a.cache_dir) st = qw_fail_memory(err, strlen(o->pack_cache), "a path");
+    }
     if (st != QW_OK) {
         qw_engine_args_release(&a);
         return st;
@@ -119,6 +132,10 @@ qw_status qw_engine_args_make(qw_engine_args *out, const qw_model_options *o, qw
     e->model_dir = a.model_dir;
     e->hf_overrides = a.hf_overrides;
     e->generation_config_overrides = a.generation_overrides;
+    e->load_format = load_formats[o->load_format];
+    e->dummy_seed = (uint64_t)o->dummy_seed;
+    e->pack_cache_dir = a.cache_dir;
+    e->verify_pack = o->verify_pack;
     e->dtype = dtypes[o->dtype];
     e->kv_cache_dtype = kv_dtypes[o->kv_cache_dtype];
     e->cpu_isa = o->cpu_isa;
@@ -139,6 +156,7 @@ void qw_engine_args_release(qw_engine_args *a)
     qw_mem_free(a->model_dir);
     qw_mem_free(a->hf_overrides);
     qw_mem_free(a->generation_overrides);
+    qw_mem_free(a->cache_dir);
     *a = (qw_engine_args){0};
 }
 

@@ -11,7 +11,9 @@ typedef struct qw_model_options {
     int64_t max_model_len, max_num_seqs, max_num_batched_tokens, block_size, cpu_threads;
     int64_t kv_cache_memory_bytes, num_gpu_blocks_override;
     double gpu_memory_utilization;
-    int dtype, kv_cache_dtype;
+    int64_t dummy_seed;
+    bool verify_pack;
+    int load_format, dtype, kv_cache_dtype;
     const char *cpu_isa;
     qw_opt_json hf_overrides, override_generation_config;
     int generation_config; /* 0: auto, 1: vllm */
@@ -24,6 +26,7 @@ const qw_opt *qw_model_options_rows(size_t *n_rows);
 typedef struct qw_engine_args {
     qw_engine_options options;
     char *model_dir, *hf_overrides, *generation_overrides;
+    char *cache_dir; /* of compiled tokenizers and packed weights; NULL: nothing is kept */
 } qw_engine_args;
 
 /** Find the model directory and write out the JSON options. Nothing is opened. */

@@ -5,7 +5,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "cli/share.h"
 
 typedef struct progress {
     int64_t start_ns;
@@ -73,15 +72,11 @@ qw_status qw_session_open(qw_session *out, const qw_model_options *model, const 
     qw_engine_args args;
     qw_status st = qw_engine_args_make(&args, model, err);
     if (st != QW_OK) return st;
-    char *cache = model->pack_cache ? NULL : qw_cache_dir();
-    const char *cache_dir = model->pack_cache ? model->pack_cache : cache;
-    if (cache_dir && !*cache_dir) cache_dir = NULL; // --pack-cache "": none
     st = qw_frontend_open(&s.frontend, args.model_dir, model->tokenizer, model->chat_template,
-                          cache_dir, err);
+                          args.cache_dir, err);
     if (st == QW_OK) st = open_engine(&s, &args, err);
     if (st == QW_OK) st = set_defaults(&s, model, opts, err);
     qw_engine_args_release(&args);
-    qw_mem_free(cache);
     if (st == QW_OK)
         *out = s;
     else

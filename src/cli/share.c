@@ -37,8 +37,8 @@ qw_status qw_share_find(char **out, const char *name, qw_error *err)
             qw_buf_printf(&path, "%s/%s", given, name);
         else if (i == 1 && exe)
             qw_buf_printf(&path, "%s/../share/qwench/%s", exe, name);
-        else if (i == 2)
-            qw_buf_printf(&path, "%s/%s", QWENCH_SOURCE_DIR, name);
+        else if (i == 2 && exe)
+            qw_buf_printf(&path, "%s/share/qwench/%s", exe, name);
         else
             continue;
         st = qw_buf_check(&path, "a path", err);

@@ -5,8 +5,9 @@
 
 /**
  * Where a file or directory that comes with the program lies: in $QWENCH_SHARE, in ../share/qwench
- * beside the executable, or in the source tree it was built from. `name` is relative, e.g.
- * "models/tiny". Caller owns *out (qw_mem_free). QW_ERR_IO lists the places that were searched.
+ * beside the executable's directory (an installation), or in share/qwench in it (a build tree).
+ * `name` is relative, e.g. "models/tiny". Caller owns *out (qw_mem_free). QW_ERR_IO lists the
+ * places that were searched.
  */
 QW_MUST_CHECK qw_status qw_share_find(char **out, const char *name, qw_error *err);
 

@@ -29,7 +29,8 @@ struct qw_engine {
 
 qw_engine_options qw_engine_options_default(void)
 {
-    return (qw_engine_options){.dtype = "auto",
+    return (qw_engine_options){.load_format = "auto",
+                               .dtype = "auto",
                                .kv_cache_dtype = "auto",
                                .cpu_isa = "auto",
                                .block_size = 16,
@@ -140,7 +141,7 @@ static qw_status make_plan(qw_engine *e, const qw_engine_options *o, qw_kv_layou
     size_t sampling = (size_t)e->config.vocab_size * 64;
     qw_plan_input in = {.weights = f.weights,
                         .activations = f.activations + sampling,
-                        .mapped = (size_t)e->checkpoint.total_size,
+                        .mapped = e->checkpoint.n_shards ? (size_t)e->checkpoint.total_size : 0,
                         .kv_per_block = f.kv_per_block,
                         .block_size = o->block_size,
                         .derived_max_len = qw_model_config_max_len(&e->config),
@@ -154,6 +155,32 @@ static qw_status make_plan(qw_engine *e, const qw_engine_options *o, qw_kv_layou
     return qw_memory_plan_make(&e->plan, &in, err);
 }
 
+static qw_status open_checkpoint(qw_engine *e, const qw_engine_options *o, qw_error *err)
+{
+    const char *format = o->load_format ? o->load_format : "auto";
+    if (strcmp(format, "dummy") == 0)
+        return qw_model_dummy_checkpoint(&e->checkpoint, &e->config, o->dummy_seed, err);
+    if (strcmp(format, "auto") != 0 && strcmp(format, "safetensors") != 0)
+        return qw_fail(err, QW_ERR_USAGE,
+                       "--load-format '%s' is unknown; choose auto, safetensors or dummy", format);
+    return qw_checkpoint_open(&e->checkpoint, o->model_dir, err);
+}
+
+static qw_status load_model(qw_engine *e, const qw_engine_options *o, const qw_model_limits *limits,
+                            qw_error *err)
+{
+    qw_model_load_args args = {
+        .compute = e->compute,
+        .limits = *limits,
+        .cache = {.dir = o->pack_cache_dir, .model_dir = o->model_dir, .verify = o->verify_pack},
+        .progress = o->progress,
+        .progress_ctx = o->progress_ctx,
+    };
+    qw_status st = qw_model_load(&e->model, e->be, &e->config, &e->checkpoint, &args, err);
+    if (st == QW_OK) e->plan.mapped_weights = qw_model_mapped_weights(e->model);
+    return st;
+}
+
 static qw_status open_engine(qw_engine *e, const qw_engine_options *o, qw_error *err)
 {
     qw_kv_layout layout = {0};
@@ -163,14 +190,12 @@ static qw_status open_engine(qw_engine *e, const qw_engine_options *o, qw_error 
     if (st == QW_OK)
         st = qw_generation_config_load(&e->generation, o->model_dir, o->generation_config_overrides,
                                        &e->config, err);
-    if (st == QW_OK) st = qw_checkpoint_open(&e->checkpoint, o->model_dir, err);
+    if (st == QW_OK) st = open_checkpoint(e, o, err);
     if (st == QW_OK) st = make_plan(e, o, &layout, &limits, &max_num_seqs, err);
     if (st != QW_OK) return st;
     qw_cpu_options cpu = {.n_threads = o->cpu_threads, .isa = o->cpu_isa};
     st = qw_backend_open_cpu(&e->be, &cpu, err);
-    if (st == QW_OK)
-        st = qw_model_load(&e->model, e->be, &e->config, &e->checkpoint, e->compute, &limits,
-                           o->progress, o->progress_ctx, err);
+    if (st == QW_OK) st = load_model(e, o, &limits, err);
     if (st == QW_OK)
         st = qw_kv_cache_init(&e->kv, &layout, e->config.num_hidden_layers, e->plan.n_blocks, err);
     if (st == QW_OK) st = qw_scheduler_init(&e->scheduler, max_num_seqs, limits.max_tokens, err);

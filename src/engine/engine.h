@@ -11,6 +11,10 @@ typedef struct qw_engine_options {
     const char *model_dir;
     const char *hf_overrides;                /* JSON text or NULL */
     const char *generation_config_overrides; /* JSON text or NULL */
+    const char *load_format;                 /* auto, safetensors, dummy */
+    uint64_t dummy_seed;                     /* of the weights under load_format dummy */
+    const char *pack_cache_dir;              /* where packed weights are kept; NULL: nowhere */
+    bool verify_pack;                        /* hash all kept packed weights before using them */
     const char *dtype;                       /* auto, bfloat16, float32, float16, half, float */
     const char *kv_cache_dtype;              /* auto, bfloat16, float32 */
     const char *cpu_isa;                     /* auto, ref, avx2, ... */

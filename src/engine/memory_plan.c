@@ -120,7 +120,8 @@ void qw_memory_plan_print(const qw_memory_plan *p, qw_buf *out)
 {
     const qw_plan_input *in = &p->in;
     qw_buf_printf(out, "memory plan\n");
-    qw_buf_printf(out, "  weights         %9.3f GiB\n", gib(in->weights));
+    qw_buf_printf(out, "  weights         %9.3f GiB%s\n", gib(in->weights),
+                  p->mapped_weights ? "  mapped from the packed cache" : "");
     qw_buf_printf(out, "  step buffers    %9.3f GiB\n", gib(in->activations));
     qw_buf_printf(
         out, "  KV cache        %9.3f GiB  reserved: %d blocks of %d tokens, %zu bytes a token\n",

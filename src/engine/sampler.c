@@ -11,13 +11,13 @@
 #define GREEDY_BELOW 1e-5 // a lower temperature means "take the best token"
 
 struct qw_sampler {
-    size_t n_vocab; /* floats in a row */
-    size_t n_ids;   /* the first of them that are tokens */
+    size_t n_vocab;   /* floats in a row */
+    size_t n_ids;     /* the first of them that are tokens */
     qw_topk topk;     /* over n_ids: what may be chosen */
     qw_topk row_topk; /* over n_vocab: what the model said, for logprobs */
-    float *edited; /* [n_ids] logits after masks, bias and penalties */
-    float *p;      /* [n_ids] probabilities of the survivors, relative to the best token's */
-    int32_t *ids;  /* [n_vocab] the survivors, or the candidates of a row */
+    float *edited;    /* [n_ids] logits after masks, bias and penalties */
+    float *p;         /* [n_ids] probabilities of the survivors, relative to the best token's */
+    int32_t *ids;     /* [n_vocab] the survivors, or the candidates of a row */
 };
 
 qw_status qw_sampler_new(qw_sampler **out, size_t n_vocab, size_t n_valid_ids, qw_error *err)
@@ -327,7 +327,8 @@ qw_status qw_sampler_sample(int32_t *out, qw_sampler *s, const qw_sampler_state 
 
 size_t qw_logprobs_len(const qw_sampler *s, int64_t n_top)
 {
-    if (n_top == QW_LOGPROBS_ALL || (n_top > 0 && (uint64_t)n_top > s->n_vocab)) return s->n_vocab + 1;
+    if (n_top == QW_LOGPROBS_ALL || (n_top > 0 && (uint64_t)n_top > s->n_vocab))
+        return s->n_vocab + 1;
     return n_top > 0 ? (size_t)n_top + 1 : 1;
 }
 

@@ -13,6 +13,11 @@
  * the environment that transformers gives it: trim_blocks, lstrip_blocks, no autoescape, immutable
  * sandbox, loop controls, generation blocks, tojson = json.dumps.
  *
+ * Known differences from Jinja: integers have 64 bits, and more is an error; there is no marked-up
+ * text, so `safe` only makes a string and `e` escapes twice if asked twice; map, select and the
+ * like run at once instead of item by item; and a variable that a scope sets later on is, until
+ * then, the outer one of that name, also inside loops, where Jinja calls it undefined.
+ *
  * Parsed once, then immutable: any number of threads may render it at the same time.
  */
 typedef struct qw_chat_template qw_chat_template;

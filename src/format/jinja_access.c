@@ -266,8 +266,8 @@ qw_status qw_jinja_get_slice(qw_jinja_run *r, const qw_jinja_value *v, const qw_
     if (v->kind == QW_JINJA_UNDEFINED) return qw_jinja_fail_undefined(r, v);
     if (v->kind == QW_JINJA_STRING) return slice_text(r, v->str, part, out);
     if (v->kind != QW_JINJA_LIST && v->kind != QW_JINJA_TUPLE && v->kind != QW_JINJA_RANGE) {
-        *out = missing(v, QW_JINJA_MISSING_ELEMENT, QW_STR("slice"));
-        return QW_OK;
+        return qw_jinja_fail(r, "'%s' object is not subscriptable by a slice",
+                             qw_jinja_type_name(v));
     }
     const qw_jinja_value *items;
     size_t n, count;

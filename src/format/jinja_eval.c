@@ -260,11 +260,9 @@ static qw_status add_keywords(qw_jinja_run *r, const qw_jinja_expr *e, qw_jinja_
     return QW_OK;
 }
 
-// The arguments of a call, filter or test, evaluated.
-static QW_JINJA_OWN_FRAME qw_status eval_args(qw_jinja_run *r, const qw_jinja_expr *e,
-                                              const qw_jinja_value *caller, qw_jinja_args *out)
+static QW_JINJA_OWN_FRAME qw_status collect_args(qw_jinja_run *r, const qw_jinja_expr *e,
+                                                 const qw_jinja_value *caller, qw_jinja_args *out)
 {
-    *out = (qw_jinja_args){0};
     if (e->first) {
         qw_jinja_list *pos = qw_jinja_list_new(r, e->n);
         if (!pos) return r->failed;
@@ -283,6 +281,19 @@ static QW_JINJA_OWN_FRAME qw_status eval_args(qw_jinja_run *r, const qw_jinja_ex
         keywords[i] = (qw_jinja_keyword){kw->entries[i].key.str, kw->entries[i].value};
     out->kw = keywords;
     out->n_kw = kw->n;
+    return QW_OK;
+}
+
+// The arguments of a call, filter or test, evaluated. Counts as a level of its own, because the
+// frames of calls inside arguments are the largest.
+static qw_status eval_args(qw_jinja_run *r, const qw_jinja_expr *e, const qw_jinja_value *caller,
+                           qw_jinja_args *out)
+{
+    *out = (qw_jinja_args){0};
+    if (!e->first && !e->keywords && !caller) return QW_OK;
+    QW_JINJA_TRY(qw_jinja_enter(r));
+    QW_JINJA_TRY(collect_args(r, e, caller, out));
+    qw_jinja_leave(r);
     return QW_OK;
 }
 

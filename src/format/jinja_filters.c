@@ -105,7 +105,7 @@ QW_JINJA_FILTER(filter_indent)
     int64_t width = 4;
     bool first = qw_jinja_truth(&args->v[1]), blank = qw_jinja_truth(&args->v[2]);
     qw_jinja_list *lines;
-    QW_JINJA_TRY(qw_jinja_to_str(r, self, &s));
+    QW_JINJA_TRY(qw_jinja_arg_str(r, self, "indent's text", &s));
     if (args->v[0].kind == QW_JINJA_STRING) {
         indent = args->v[0].str;
     } else {
@@ -181,7 +181,11 @@ QW_JINJA_FILTER(filter_truncate)
 {
     qw_str s, end = QW_STR("...");
     int64_t length = 255, leeway = 5;
-    QW_JINJA_TRY(qw_jinja_to_str(r, self, &s));
+    if (self->kind == QW_JINJA_UNDEFINED) { // is short enough
+        *out = *self;
+        return QW_OK;
+    }
+    QW_JINJA_TRY(qw_jinja_arg_str(r, self, "truncate's text", &s));
     QW_JINJA_TRY(qw_jinja_arg_int(r, &args->v[0], "truncate's length", &length));
     QW_JINJA_TRY(qw_jinja_arg_str(r, &args->v[2], "truncate's end", &end));
     if (args->v[3].kind != QW_JINJA_NONE)
@@ -263,15 +267,17 @@ QW_JINJA_FILTER(filter_string)
     return give_str(out, s);
 }
 
-static qw_status put_quoted(qw_jinja_run *r, qw_str s, bool slash_is_safe)
+static qw_status put_quoted(qw_jinja_run *r, qw_str s, bool is_path)
 {
     QW_JINJA_TRY(qw_jinja_work(r, s.len));
     for (size_t i = 0; i < s.len; i++) {
         char c = s.ptr[i];
         bool safe = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                    c == '_' || c == '.' || c == '-' || c == '~' || (slash_is_safe && c == '/');
+                    c == '_' || c == '.' || c == '-' || c == '~' || (is_path && c == '/');
         if (safe)
             qw_buf_putc(&r->out, c);
+        else if (c == ' ' && !is_path) // in a query
+            qw_buf_putc(&r->out, '+');
         else
             qw_buf_printf(&r->out, "%%%02X", (unsigned)(unsigned char)c);
     }

@@ -209,7 +209,7 @@ static qw_status percent_key(qw_jinja_run *r, qw_str f, size_t *pos, const perce
     qw_jinja_value key = qw_jinja_string(qw_jinja_sub(f, *pos + 1, end));
     QW_JINJA_TRY(qw_jinja_dict_find(r, a->all->dict, &key, out));
     if (!*out)
-        return qw_jinja_fail(r, "format key '%.*s' is missing", (int)(key.str.len % 200),
+        return qw_jinja_fail(r, "format key '%.*s' is missing", qw_jinja_clip(key.str, 200),
                              key.str.ptr);
     *pos = end + 1;
     return QW_OK;
@@ -302,7 +302,10 @@ qw_status qw_jinja_format_percent(qw_jinja_run *r, qw_str format, const qw_jinja
         if (!v) QW_JINJA_TRY(next_arg(r, &a, &v));
         QW_JINJA_TRY(percent_emit(r, &spec, v));
     }
-    if (a.next < a.n && args->kind != QW_JINJA_DICT && args->kind != QW_JINJA_LIST)
+    // As in Python, whatever has items may stay unused; only tuples are counted.
+    bool has_items = args->kind == QW_JINJA_DICT || args->kind == QW_JINJA_LIST ||
+                     args->kind == QW_JINJA_RANGE || args->kind == QW_JINJA_UNDEFINED;
+    if (a.next < a.n && !has_items)
         return qw_jinja_fail(r, "not all arguments converted during string formatting");
     return qw_jinja_capture(r, start, out);
 }
@@ -390,7 +393,7 @@ static qw_status field_value(qw_jinja_run *r, qw_str name, const qw_jinja_args *
         size_t i = 0;
         while (i < args->n_kw && !qw_str_eq(args->kw[i].name, first)) i++;
         if (i == args->n_kw)
-            return qw_jinja_fail(r, "format() has no argument '%.*s'", (int)(first.len % 200),
+            return qw_jinja_fail(r, "format() has no argument '%.*s'", qw_jinja_clip(first, 200),
                                  first.ptr);
         *out = args->kw[i].value;
     }

@@ -5,6 +5,8 @@
 #include <locale.h>
 #include <time.h>
 
+#include "format/jinja_text.h"
+
 #define GLOBAL(name)                                                                               \
     static qw_status name(qw_jinja_run *r, const qw_jinja_value *self, const qw_jinja_args *args,  \
                           qw_jinja_value *out)
@@ -94,7 +96,7 @@ GLOBAL(call_raise_exception)
     (void)self, (void)out;
     qw_str message;
     QW_JINJA_TRY(qw_jinja_to_str(r, &args->v[0], &message));
-    return qw_jinja_fail(r, "%.*s", (int)(message.len < 400 ? message.len : 400), message.ptr);
+    return qw_jinja_fail(r, "%.*s", qw_jinja_clip(message, 400), message.ptr);
 }
 
 // strftime of glibc in the "C" locale. The result is bounded, because a template could ask for

@@ -15,7 +15,7 @@
 
 qw_status qw_jinja_syntax_error(qw_error *err, int line, const char *fmt, ...)
 {
-    char text[400];
+    char text[sizeof err->text];
     va_list args;
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
@@ -341,7 +341,7 @@ static size_t decode_escape(qw_jinja_lexer *lx, qw_str s, size_t pos, char out[4
     if (n == 0 || cp > 0x10FFFF || (cp >= 0xD800 && cp < 0xE000)) {
         (void)qw_jinja_syntax_error(lx->err, lx->line,
                                     "the escape '%.*s' in a string is no Unicode character",
-                                    (int)(s.len - pos < 8 ? s.len - pos : 8), s.ptr + pos);
+                                    qw_jinja_clip(qw_jinja_sub(s, pos, s.len), 10), s.ptr + pos);
         return 0;
     }
     *out_len = qw_utf8_put(out, cp);
@@ -383,7 +383,7 @@ static qw_status next_string(qw_jinja_lexer *lx, qw_jinja_token *out)
     if (p >= lx->source.len)
         return qw_jinja_syntax_error(
             lx->err, lx->line, "the string that starts with %.*s is not closed",
-            (int)(lx->source.len - start < 20 ? lx->source.len - start : 20),
+            qw_jinja_clip(qw_jinja_sub(lx->source, start, lx->source.len), 20),
             lx->source.ptr + start);
     out->type = QW_JINJA_TOKEN_STRING;
     out->text = qw_jinja_sub(lx->source, start, p + 1);

@@ -62,13 +62,15 @@ static QW_JINJA_OWN_FRAME qw_status run_round(qw_jinja_run *r, qw_jinja_loop *lo
     return qw_jinja_exec(r, loop->stmt->body);
 }
 
+// *ran tells if any round came to the body's end: rounds that `break` or `continue` ended do not
+// count, because Jinja runs the else part after those.
 static QW_JINJA_OWN_FRAME qw_status run_rounds(qw_jinja_run *r, qw_jinja_loop *loop, bool *ran)
 {
     qw_jinja_scope *scope = NULL;
     qw_jinja_value item;
     bool has, ahead = loop->stmt->uses_loop;
     QW_JINJA_TRY(fetch(r, loop, &item, &has));
-    *ran = has;
+    *ran = false;
     for (; has; loop->index0++) {
         loop->previous = loop->current;
         loop->current = item;
@@ -76,6 +78,7 @@ static QW_JINJA_OWN_FRAME qw_status run_rounds(qw_jinja_run *r, qw_jinja_loop *l
         QW_JINJA_TRY(run_round(r, loop, &scope));
         r->scope = loop->outer;
         bool leave = r->flow == QW_JINJA_FLOW_BREAK;
+        if (r->flow == QW_JINJA_FLOW_ON) *ran = true;
         r->flow = QW_JINJA_FLOW_ON;
         if (leave) break;
         if (ahead) {

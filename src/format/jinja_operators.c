@@ -112,8 +112,14 @@ static qw_status float_arithmetic(qw_jinja_run *r, char op, double a, double b, 
     default: { // '%' and '.': towards minus infinity
         if (b == 0) return qw_jinja_fail(r, "float floor division or modulo by zero");
         double rest = fmod(a, b);
-        if (rest != 0 && (rest < 0) != (b < 0)) rest += b;
-        double quotient = (a - rest) / b, whole = floor(quotient);
+        double quotient = (a - rest) / b;
+        if (rest == 0) {
+            rest = copysign(0, b);
+        } else if ((rest < 0) != (b < 0)) {
+            rest += b;
+            quotient -= 1;
+        }
+        double whole = quotient == 0 ? copysign(0, a / b) : floor(quotient);
         if (quotient - whole > 0.5) whole += 1;
         result = op == '%' ? rest : whole;
     }

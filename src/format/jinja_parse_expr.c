@@ -381,6 +381,11 @@ static qw_status bind_builtin(qw_jinja_parser *p, qw_jinja_expr *e, bool is_filt
     QW_JINJA_TRY(qw_jinja_parser_expect_name(p, &token));
     e->line = token.line;
     e->text = token.text;
+    while (qw_jinja_parser_at_op(p, ".")) { // part of the name: "x|list.y" names no filter
+        QW_JINJA_TRY(qw_jinja_parser_advance(p));
+        QW_JINJA_TRY(qw_jinja_parser_expect_name(p, &token));
+        e->text.len = (size_t)(token.text.ptr + token.text.len - e->text.ptr);
+    }
     e->builtin = is_filter ? qw_jinja_find_filter(e->text) : qw_jinja_find_test(e->text);
     if (!e->builtin && p->n_conditional == 0 && !p->unknown) p->unknown = e;
     return QW_OK;

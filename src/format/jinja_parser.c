@@ -2,6 +2,8 @@
 
 #include "format/jinja_parser.h"
 
+#include "format/jinja_text.h"
+
 // ---- shared with jinja_parse_expr.c
 
 qw_status qw_jinja_parser_advance(qw_jinja_parser *p)
@@ -31,9 +33,8 @@ qw_status qw_jinja_parser_unexpected(qw_jinja_parser *p, const char *what)
     const qw_jinja_token *t = &p->token;
     if (t->type == QW_JINJA_TOKEN_END)
         return qw_jinja_syntax_error(p->err, t->line, "%s, but the template ends", what);
-    size_t n = t->text.len;
-    while (n > 60 || (n < t->text.len && ((unsigned char)t->text.ptr[n] & 0xC0) == 0x80)) n--;
-    return qw_jinja_syntax_error(p->err, t->line, "%s, got '%.*s'", what, (int)n, t->text.ptr);
+    return qw_jinja_syntax_error(p->err, t->line, "%s, got '%.*s'", what,
+                                 qw_jinja_clip(t->text, 60), t->text.ptr);
 }
 
 qw_status qw_jinja_parser_expect(qw_jinja_parser *p, const char *op)

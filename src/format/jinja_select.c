@@ -1,6 +1,7 @@
 // Filters that take sequences apart: select and map, order, group, fold.
 
 #include "format/jinja_filters.h"
+#include "format/jinja_text.h"
 
 static bool given(const qw_jinja_value *v)
 {
@@ -141,7 +142,7 @@ QW_JINJA_FILTER(filter_slice)
     size_t each = n / (size_t)slices, longer = n % (size_t)slices;
     for (size_t i = 0; i < (size_t)slices; i++) {
         size_t len = each + (i < longer);
-        size_t n_fill = given(fill) && longer && i >= longer;
+        size_t n_fill = given(fill) && i >= longer;
         QW_JINJA_TRY(push_chunk(r, all, items, at, at + len, n_fill, fill));
         at += len;
     }
@@ -176,8 +177,17 @@ static qw_status builtin_by_name(qw_jinja_run *r, const qw_jinja_value *name, bo
         return qw_jinja_fail(r, "no %s named %s: the name has to be a string in quotes", what,
                              qw_jinja_type_name(name));
     if (*out) return QW_OK;
-    return qw_jinja_fail(r, "there is no %s named '%.*s'", what,
-                         (int)(name->str.len < 100 ? name->str.len : 100), name->str.ptr);
+    return qw_jinja_fail(r, "there is no %s named '%.*s'", what, qw_jinja_clip(name->str, 100),
+                         name->str.ptr);
+}
+
+// map, select and the like take none and false as an empty sequence.
+static qw_status iterate_if_true(qw_jinja_run *r, const qw_jinja_value *v,
+                                 const qw_jinja_value **items, size_t *n)
+{
+    *items = NULL;
+    *n = 0;
+    return qw_jinja_truth(v) ? qw_jinja_iterate(r, v, items, n) : QW_OK;
 }
 
 QW_JINJA_FILTER(filter_map)
@@ -197,7 +207,7 @@ QW_JINJA_FILTER(filter_map)
         QW_JINJA_TRY(builtin_by_name(r, &args->pos[0], true, &b));
         rest = rest_of(args, 1);
     }
-    QW_JINJA_TRY(qw_jinja_iterate(r, self, &items, &n));
+    QW_JINJA_TRY(iterate_if_true(r, self, &items, &n));
     qw_jinja_list *list = qw_jinja_list_new(r, n);
     if (!list) return r->failed;
     for (size_t i = 0; i < n; i++) {
@@ -223,7 +233,7 @@ static qw_status choose(qw_jinja_run *r, const qw_jinja_value *self, const qw_ji
         QW_JINJA_TRY(builtin_by_name(r, &args->pos[n_own], false, &test));
         rest = rest_of(args, n_own + 1);
     }
-    QW_JINJA_TRY(qw_jinja_iterate(r, self, &items, &n));
+    QW_JINJA_TRY(iterate_if_true(r, self, &items, &n));
     qw_jinja_list *list = qw_jinja_list_new(r, 0);
     if (!list) return r->failed;
     for (size_t i = 0; i < n; i++) {
@@ -303,16 +313,17 @@ qw_status qw_jinja_sort(qw_jinja_run *r, qw_jinja_value *items, qw_jinja_value *
     return QW_OK;
 }
 
-// Several attributes separated by commas sort by the first, then the second ...
+// The key is a list, which orders by its first items that differ: several attributes separated by
+// commas sort by the first, then the second ... An item without an attribute is a key of one.
 static qw_status sort_key(qw_jinja_run *r, const qw_jinja_value *item,
                           const qw_jinja_value *attribute, bool case_sensitive, qw_jinja_value *out)
 {
-    if (attribute->kind != QW_JINJA_STRING || !memchr(attribute->str.ptr, ',', attribute->str.len))
-        return key_of(r, item, attribute, case_sensitive, out);
-    qw_jinja_list *parts, *key = qw_jinja_list_new(r, 0);
+    qw_jinja_list single = {.items = (qw_jinja_value *)(uintptr_t)attribute, .n = 1};
+    qw_jinja_list *parts = &single, *key = qw_jinja_list_new(r, 1);
     if (!key) return r->failed;
     qw_str comma = QW_STR(",");
-    QW_JINJA_TRY(qw_jinja_str_split(r, attribute->str, &comma, -1, false, &parts));
+    if (attribute->kind == QW_JINJA_STRING)
+        QW_JINJA_TRY(qw_jinja_str_split(r, attribute->str, &comma, -1, false, &parts));
     for (size_t i = 0; i < parts->n; i++) {
         qw_jinja_value v;
         QW_JINJA_TRY(key_of(r, item, &parts->items[i], case_sensitive, &v));
@@ -335,7 +346,7 @@ static qw_status keys_of(qw_jinja_run *r, const qw_jinja_list *list,
 QW_JINJA_FILTER(filter_sort)
 {
     qw_jinja_list *list;
-    qw_jinja_value *keys;
+    qw_jinja_value *keys = NULL;
     QW_JINJA_TRY(copy_items(r, self, &list));
     QW_JINJA_TRY(keys_of(r, list, &args->v[2], qw_jinja_truth(&args->v[1]), &keys));
     QW_JINJA_TRY(qw_jinja_sort(r, list->items, keys, list->n, qw_jinja_truth(&args->v[0])));
@@ -373,7 +384,7 @@ QW_JINJA_FILTER(filter_dictsort)
 {
     qw_str by = QW_STR("key");
     qw_jinja_list *list;
-    qw_jinja_value *keys;
+    qw_jinja_value *keys = NULL;
     if (self->kind == QW_JINJA_UNDEFINED) return qw_jinja_fail_undefined(r, self);
     if (self->kind != QW_JINJA_DICT)
         return qw_jinja_fail(r, "dictsort needs a mapping, not %s", qw_jinja_type_name(self));
@@ -382,7 +393,9 @@ QW_JINJA_FILTER(filter_dictsort)
         return qw_jinja_fail(r, "you can only sort by either 'key' or 'value'");
     qw_jinja_value position = qw_jinja_int(qw_str_is(by, "value"));
     QW_JINJA_TRY(pairs_of(r, self->dict, &list));
-    QW_JINJA_TRY(keys_of(r, list, &position, qw_jinja_truth(&args->v[0]), &keys));
+    if (!(keys = qw_jinja_alloc(r, list->n, sizeof *keys))) return r->failed;
+    for (size_t i = 0; i < list->n; i++)
+        QW_JINJA_TRY(key_of(r, &list->items[i], &position, qw_jinja_truth(&args->v[0]), &keys[i]));
     QW_JINJA_TRY(qw_jinja_sort(r, list->items, keys, list->n, qw_jinja_truth(&args->v[2])));
     return give_list(QW_JINJA_LIST, list, out);
 }

@@ -304,3 +304,12 @@ size_t qw_jinja_find(qw_str s, qw_str needle, size_t from)
     const char *hit = memmem(s.ptr + from, s.len - from, needle.ptr, needle.len);
     return hit ? (size_t)(hit - s.ptr) : SIZE_MAX;
 }
+
+int qw_jinja_clip(qw_str s, int max)
+{
+    size_t n = s.len;
+    if (n <= (size_t)max) return (int)n;
+    n = (size_t)max;
+    while (n > 0 && ((unsigned char)s.ptr[n] & 0xC0) == 0x80) n--;
+    return (int)n;
+}

@@ -37,6 +37,9 @@ qw_str qw_jinja_trim_chars(qw_str s, qw_str chars, bool left, bool right);
 /** As qw_str_find, in linear time for every input. */
 size_t qw_jinja_find(qw_str s, qw_str needle, size_t from);
 
+/** Length of `s` for "%.*s": at most `max` bytes, not ending inside a character. */
+int qw_jinja_clip(qw_str s, int max);
+
 static inline qw_str qw_jinja_sub(qw_str s, size_t from, size_t to)
 {
     return (qw_str){s.ptr + from, to - from};

@@ -54,7 +54,12 @@ qw_status qw_jinja_from_json(qw_jinja_run *r, const json_t *json, qw_jinja_value
         *out = qw_jinja_sequence(QW_JINJA_LIST, list);
         break;
     }
-    case JSON_STRING: *out = qw_jinja_string(qw_json_str(json)); break;
+    case JSON_STRING:
+        if (qw_json_is_big_integer(json))
+            *out = (qw_jinja_value){.kind = QW_JINJA_BIGINT, .str = qw_json_digits(json)};
+        else
+            *out = qw_jinja_string(qw_json_str(json));
+        break;
     case JSON_INTEGER: *out = qw_jinja_int(json_integer_value(json)); break;
     case JSON_REAL: *out = qw_jinja_float(json_real_value(json)); break;
     case JSON_TRUE: *out = qw_jinja_bool(true); break;
@@ -79,7 +84,7 @@ static const char *owner_name(qw_jinja_kind owner)
 qw_status qw_jinja_fail_undefined(qw_jinja_run *r, const qw_jinja_value *v)
 {
     const char *owner = owner_name((qw_jinja_kind)v->owner);
-    int n = (int)(v->str.len < 200 ? v->str.len : 200);
+    int n = qw_jinja_clip(v->str, 200);
     switch ((qw_jinja_missing)v->missing) {
     case QW_JINJA_MISSING_NAME: return qw_jinja_fail(r, "'%.*s' is undefined", n, v->str.ptr);
     case QW_JINJA_MISSING_HINT: return qw_jinja_fail(r, "%.*s", n, v->str.ptr);

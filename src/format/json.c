@@ -27,7 +27,7 @@ const char *qw_json_type_name(const json_t *v)
     switch (json_typeof(v)) {
     case JSON_OBJECT: return "object";
     case JSON_ARRAY: return "array";
-    case JSON_STRING: return "string";
+    case JSON_STRING: return qw_json_is_big_integer(v) ? "integer beyond 64 bits" : "string";
     case JSON_INTEGER: return "integer";
     case JSON_REAL: return "number";
     case JSON_TRUE:
@@ -35,6 +35,31 @@ const char *qw_json_type_name(const json_t *v)
     case JSON_NULL: return "null";
     }
     return "unknown";
+}
+
+qw_status qw_json_refuse_big_integers(const json_t *v, const char *name, qw_error *err)
+{
+    // Recursion is bounded by the parser's limit on nesting.
+    if (qw_json_is_big_integer(v))
+        return qw_fail(err, QW_ERR_FORMAT, "'%s' is an integer beyond 64 bits", name);
+    qw_status st = QW_OK;
+    char place[96];
+    const char *key;
+    json_t *member;
+    if (json_is_array(v)) {
+        for (size_t i = 0; i < json_array_size(v) && st == QW_OK; i++) {
+            snprintf(place, sizeof place, "%.60s[%zu]", name, i);
+            st = qw_json_refuse_big_integers(json_array_get(v, i), place, err);
+        }
+    } else if (json_is_object(v)) {
+        json_object_foreach((json_t *)(uintptr_t)v, key, member)
+        {
+            snprintf(place, sizeof place, "%.40s.%.40s", name, key);
+            st = qw_json_refuse_big_integers(member, place, err);
+            if (st != QW_OK) break;
+        }
+    }
+    return st;
 }
 
 bool qw_json_has(const json_t *object, const char *key)
@@ -100,7 +125,7 @@ qw_status qw_json_get_str(qw_str *out, const json_t *object, const char *key, qw
 {
     const json_t *v = json_object_get(object, key);
     if (!v || json_is_null(v)) return QW_OK;
-    if (!json_is_string(v)) return wrong_type(err, key, "a string", v);
+    if (!json_is_string(v) || qw_json_is_big_integer(v)) return wrong_type(err, key, "a string", v);
     *out = qw_json_str(v);
     return QW_OK;
 }
@@ -169,7 +194,12 @@ void qw_json_write(qw_buf *b, const json_t *v, bool compact)
         }
         qw_buf_putc(b, ']');
         break;
-    case JSON_STRING: qw_json_write_string(b, qw_json_str(v)); break;
+    case JSON_STRING:
+        if (qw_json_is_big_integer(v))
+            qw_buf_append(b, qw_json_digits(v).ptr, qw_json_digits(v).len);
+        else
+            qw_json_write_string(b, qw_json_str(v));
+        break;
     case JSON_INTEGER: qw_buf_printf(b, "%" JSON_INTEGER_FORMAT, json_integer_value(v)); break;
     case JSON_REAL: qw_json_write_f64(b, json_real_value(v)); break;
     case JSON_TRUE: qw_buf_puts(b, "true"); break;

@@ -24,6 +24,13 @@ QW_MUST_CHECK qw_status qw_json_parse(json_t **out, const char *text, size_t len
  *  tokenizer_config.json is 10^30. */
 QW_MUST_CHECK qw_status qw_json_parse_wide(json_t **out, const char *text, size_t len,
                                            const char *what, qw_error *err);
+/**
+ * The same, but an integer beyond int64 keeps all its digits (qw_json_is_big_integer), for values
+ * that are only passed on, as a tool's description is to a chat template. To every getter here it
+ * is of a wrong type; qw_json_refuse_big_integers tells where none may be.
+ */
+QW_MUST_CHECK qw_status qw_json_parse_digits(json_t **out, const char *text, size_t len,
+                                             const char *what, qw_error *err);
 /** The same as qw_json_parse for a whole file of at most `max` bytes. */
 QW_MUST_CHECK qw_status qw_json_load(json_t **out, const char *path, size_t max, qw_error *err);
 
@@ -32,6 +39,26 @@ static inline qw_str qw_json_str(const json_t *v)
 {
     return (qw_str){json_string_value(v), json_string_length(v)};
 }
+
+/** First byte of a big integer's text; the digits, perhaps with a sign, follow. */
+#define QW_JSON_BIG_INTEGER_MARK ((char)0xFF)
+
+/** True for an integer beyond int64. jansson takes it for a string. */
+static inline bool qw_json_is_big_integer(const json_t *v)
+{
+    return json_is_string(v) && json_string_length(v) > 1 &&
+           json_string_value(v)[0] == QW_JSON_BIG_INTEGER_MARK;
+}
+
+/** The digits of a big integer (borrowed from `v`). */
+static inline qw_str qw_json_digits(const json_t *v)
+{
+    return (qw_str){json_string_value(v) + 1, json_string_length(v) - 1};
+}
+
+/** QW_ERR_FORMAT naming the place, "name[3].member", if there is a big integer in `v`. */
+QW_MUST_CHECK qw_status qw_json_refuse_big_integers(const json_t *v, const char *name,
+                                                    qw_error *err);
 
 /** "object", "array", "string", "integer", "number", "boolean" or "null". */
 const char *qw_json_type_name(const json_t *v);

@@ -6,11 +6,17 @@
 
 #define MAX_DEPTH 2048
 
+typedef enum qw_json_integers {
+    QW_JSON_INT64,  /* refused */
+    QW_JSON_REALS,  /* reals */
+    QW_JSON_DIGITS, /* their digits: qw_json_is_big_integer */
+} qw_json_integers;
+
 typedef struct parser {
     const char *start, *p, *end; /* p: next byte to read */
     const char *what;            /* names the text in errors */
     int depth;
-    bool wide_integers; /* integers beyond int64 become reals */
+    qw_json_integers integers; /* what becomes of integers beyond int64 */
     qw_error *err;
 } parser;
 
@@ -202,6 +208,19 @@ static bool skip_one_of(parser *ps, const char *set)
     return true;
 }
 
+// An integer beyond int64 as its digits: a string that no JSON text can hold, because it begins
+// with a byte that UTF-8 never has.
+static qw_status give_digits(parser *ps, json_t **out, qw_str digits)
+{
+    char *text = qw_mem_alloc(digits.len + 1);
+    if (!text) return fail_memory(ps);
+    text[0] = QW_JSON_BIG_INTEGER_MARK;
+    memcpy(text + 1, digits.ptr, digits.len);
+    json_t *v = json_stringn_nocheck(text, digits.len + 1);
+    qw_mem_free(text);
+    return give(ps, out, v);
+}
+
 static qw_status parse_number(parser *ps, json_t **out)
 {
     const char *first = ps->p;
@@ -221,7 +240,8 @@ static qw_status parse_number(parser *ps, json_t **out)
     int64_t i;
     double d;
     if (is_integer && qw_str_to_i64(text, &i)) return give(ps, out, json_integer(i));
-    if (is_integer && !ps->wide_integers) return fail_at(ps, first, "too big integer");
+    if (is_integer && ps->integers == QW_JSON_INT64) return fail_at(ps, first, "too big integer");
+    if (is_integer && ps->integers == QW_JSON_DIGITS) return give_digits(ps, out, text);
     if (!qw_str_to_f64(text, &d)) return fail_at(ps, first, "number too large or too long");
     return give(ps, out, json_real(d));
 }
@@ -330,7 +350,7 @@ static const char *find_invalid_utf8(qw_str text)
     return NULL;
 }
 
-static qw_status parse_text(json_t **out, const char *text, size_t len, bool wide_integers,
+static qw_status parse_text(json_t **out, const char *text, size_t len, qw_json_integers integers,
                             const char *what, qw_error *err)
 {
     if (len == 0) text = "";
@@ -338,7 +358,7 @@ static qw_status parse_text(json_t **out, const char *text, size_t len, bool wid
                  .p = text,
                  .end = text + len,
                  .what = what,
-                 .wide_integers = wide_integers,
+                 .integers = integers,
                  .err = err};
     const char *bad = find_invalid_utf8((qw_str){text, len});
     if (bad) return fail_at(&ps, bad, "invalid UTF-8");
@@ -356,11 +376,17 @@ static qw_status parse_text(json_t **out, const char *text, size_t len, bool wid
 
 qw_status qw_json_parse(json_t **out, const char *text, size_t len, const char *what, qw_error *err)
 {
-    return parse_text(out, text, len, false, what, err);
+    return parse_text(out, text, len, QW_JSON_INT64, what, err);
 }
 
 qw_status qw_json_parse_wide(json_t **out, const char *text, size_t len, const char *what,
                              qw_error *err)
 {
-    return parse_text(out, text, len, true, what, err);
+    return parse_text(out, text, len, QW_JSON_REALS, what, err);
+}
+
+qw_status qw_json_parse_digits(json_t **out, const char *text, size_t len, const char *what,
+                               qw_error *err)
+{
+    return parse_text(out, text, len, QW_JSON_DIGITS, what, err);
 }

@@ -154,7 +154,8 @@ static qw_status refuse_sliding_window(const qw_model_config *c, const json_t *c
     }
     if (!json_is_array(types) || json_array_size(types) < (size_t)c->num_hidden_layers)
         return qw_fail(err, QW_ERR_FORMAT,
-                       "'layer_types' must be a list of at least %" PRId32 " items (num_hidden_layers)",
+                       "'layer_types' must be a list of at least %" PRId32
+                       " items (num_hidden_layers)",
                        c->num_hidden_layers);
     for (size_t i = 0; i < (size_t)c->num_hidden_layers; i++) {
         const json_t *v = json_array_get(types, i);

@@ -1,9 +1,8 @@
 #include "format/tokenizer.h"
 
-#include <xxhash.h>
-
 #include "base/log.h"
 #include "base/mem.h"
+#include "format/cache_path.h"
 #include "format/tokenizer_internal.h"
 
 // Parsing 11 MB of JSON takes half a second, hashing it a few milliseconds. So the image that was
@@ -49,20 +48,6 @@ static qw_status sources_open(sources *s, const char *dir, qw_error *err)
         st = open_source(&s->config, &s->config_text, dir, "tokenizer_config.json", &s->has_config,
                          err);
     return st;
-}
-
-// <cache_dir>/<hash of the model directory's real path>.qwtok
-static qw_status cache_path(char **out, const char *model_dir, const char *cache_dir, qw_error *err)
-{
-    char *real = realpath(model_dir, NULL); // allocated by libc
-    const char *dir = real ? real : model_dir;
-    XXH128_hash_t h = XXH3_128bits(dir, strlen(dir));
-    free(real);
-    char name[64];
-    snprintf(name, sizeof name, "%016" PRIx64 "%016" PRIx64 ".qwtok", (uint64_t)h.high64,
-             (uint64_t)h.low64);
-    *out = qw_file_join(cache_dir, name);
-    return *out ? QW_OK : qw_fail_memory(err, strlen(cache_dir), "a path");
 }
 
 static bool same_source(const qw_tokenizer_source *a, const qw_str *content)
@@ -134,7 +119,8 @@ qw_status qw_tokenizer_open(qw_tokenizer **out, const char *model_dir, const cha
     qw_tokenizer *t = NULL;
     qw_error why, note = {QW_OK, ""};
     qw_status st = sources_open(&s, model_dir, err);
-    if (st == QW_OK && cache_dir) st = cache_path(&path, model_dir, cache_dir, err);
+    if (st == QW_OK && cache_dir)
+        st = qw_cache_path(&path, cache_dir, model_dir, QW_STR(""), "qwtok", err);
     if (st != QW_OK) goto out;
     if (path && qw_file_exists(path) && read_cache(&t, path, &s, &why) != QW_OK)
         take_note(&note, "rebuilt the tokenizer's cache", path, &why);

@@ -4,6 +4,7 @@
 #include "backend/backend.h"
 #include "format/checkpoint.h"
 #include "format/model_config.h"
+#include "model/packed_weights.h"
 
 /** Compute precision of activations (--dtype). */
 typedef enum qw_compute {
@@ -43,18 +44,30 @@ QW_MUST_CHECK qw_status qw_model_measure(qw_model_footprint *out, const qw_model
                                          const qw_model_limits *limits, const qw_kv_layout *layout,
                                          qw_error *err);
 
-/** Progress of loading, from 0 to total bytes; called on the loading thread. */
-typedef void qw_model_progress_fn(void *ctx, size_t done, size_t total);
+/** How to load. */
+typedef struct qw_model_load_args {
+    qw_compute compute;
+    qw_model_limits limits;
+    qw_pack_cache cache;            /* all zero: packed weights are not kept */
+    qw_model_progress_fn *progress; /* may be NULL */
+    void *progress_ctx;
+} qw_model_load_args;
 
 /**
- * Load: check every tensor's name, shape and dtype, pack the products, size the step buffers.
- * `config` and `checkpoint` are borrowed until qw_model_free (the embedding rows stay in the map).
+ * Load: check every tensor's name, shape and dtype, pack the products or map them packed, size the
+ * step buffers. `config` and `checkpoint` are borrowed until qw_model_free (the embedding rows stay
+ * in the map).
  */
 QW_MUST_CHECK qw_status qw_model_load(qw_model **out, qw_backend *backend,
                                       const qw_model_config *config,
-                                      const qw_checkpoint *checkpoint, qw_compute compute,
-                                      const qw_model_limits *limits, qw_model_progress_fn *progress,
-                                      void *progress_ctx, qw_error *err);
+                                      const qw_checkpoint *checkpoint,
+                                      const qw_model_load_args *args, qw_error *err);
+/** Bytes of the packed cache that the weights lie in; 0 when they are in memory. */
+size_t qw_model_mapped_weights(const qw_model *m);
+
+/** A checkpoint of made-up weights for all tensors of a config (format/dummy_checkpoint.h). */
+QW_MUST_CHECK qw_status qw_model_dummy_checkpoint(qw_checkpoint *out, const qw_model_config *config,
+                                                  uint64_t seed, qw_error *err);
 void qw_model_free(qw_model *m);
 
 /** Run all layers; the hidden states after the last layer stay in the model until the next call. */

@@ -23,8 +23,11 @@ struct qw_model {
     int n_layers;
     layer *layers;
     float *final_norm;
-    qw_host_matrix embed_tokens; /* rows stay in the mapped file */
+    qw_host_matrix embed_tokens; /* rows stay in the mapped file ... */
+    void *embed_memory;          /* ... or, when made up, here */
+    size_t embed_size;
     qw_linear lm_head;
+    qw_packed_weights packed; /* what the linears borrow from */
     qw_rope rope;
     float scale; /* head_dim^-0.5 */
 
@@ -42,6 +45,7 @@ struct qw_model {
 };
 
 #define LAYER "model.layers.%d."
+#define EMBED_TOKENS "model.embed_tokens.weight"
 
 static int heads_width(const qw_model_config *c)
 {
@@ -108,17 +112,34 @@ static bool may_skip(const char *name, const void *ctx)
            i_layer >= c->num_hidden_layers;
 }
 
+static qw_status list_tensors(qw_weight_list *list, const qw_model_config *c, qw_error *err)
+{
+    int64_t v = c->vocab_size, h = c->hidden_size;
+    qw_status st = qw_weight_list_add(list, EMBED_TOKENS, -1, v, h, err);
+    if (st == QW_OK) st = qw_weight_list_add(list, "model.norm.weight", -1, h, 0, err);
+    if (st == QW_OK && !c->tie_word_embeddings)
+        st = qw_weight_list_add(list, "lm_head.weight", -1, v, h, err);
+    for (int i = 0; i < c->num_hidden_layers && st == QW_OK; i++) st = list_layer(list, c, i, err);
+    return st;
+}
+
 static qw_status check_tensors(const qw_model_config *c, const qw_checkpoint *ck, qw_error *err)
 {
     qw_weight_list list;
     qw_weight_list_init(&list);
-    int64_t v = c->vocab_size, h = c->hidden_size;
-    qw_status st = qw_weight_list_add(&list, "model.embed_tokens.weight", -1, v, h, err);
-    if (st == QW_OK) st = qw_weight_list_add(&list, "model.norm.weight", -1, h, 0, err);
-    if (st == QW_OK && !c->tie_word_embeddings)
-        st = qw_weight_list_add(&list, "lm_head.weight", -1, v, h, err);
-    for (int i = 0; i < c->num_hidden_layers && st == QW_OK; i++) st = list_layer(&list, c, i, err);
+    qw_status st = list_tensors(&list, c, err);
     if (st == QW_OK) st = qw_weight_list_check(&list, ck, may_skip, c, err);
+    qw_weight_list_release(&list);
+    return st;
+}
+
+qw_status qw_model_dummy_checkpoint(qw_checkpoint *out, const qw_model_config *config,
+                                    uint64_t seed, qw_error *err)
+{
+    qw_weight_list list;
+    qw_weight_list_init(&list);
+    qw_status st = list_tensors(&list, config, err);
+    if (st == QW_OK) st = qw_weight_list_make_up(&list, out, seed, err);
     qw_weight_list_release(&list);
     return st;
 }
@@ -126,56 +147,64 @@ static qw_status check_tensors(const qw_model_config *c, const qw_checkpoint *ck
 // Products: which tensors they are made of
 
 typedef struct product {
+    const char *name; /* in the packed cache */
     const char *weights[3], *biases[3];
     int n;
     qw_concat concat;
 } product;
 
-static const product qkv_product = {
-    {LAYER "self_attn.q_proj.weight", LAYER "self_attn.k_proj.weight",
-     LAYER "self_attn.v_proj.weight"},
-    {LAYER "self_attn.q_proj.bias", LAYER "self_attn.k_proj.bias", LAYER "self_attn.v_proj.bias"},
-    3,
-    QW_CONCAT_STACK};
-static const product o_product = {
-    {LAYER "self_attn.o_proj.weight"}, {LAYER "self_attn.o_proj.bias"}, 1, QW_CONCAT_STACK};
-static const product gate_up_product = {
-    {LAYER "mlp.gate_proj.weight", LAYER "mlp.up_proj.weight"}, {0}, 2, QW_CONCAT_INTERLEAVE};
-static const product down_product = {{LAYER "mlp.down_proj.weight"}, {0}, 1, QW_CONCAT_STACK};
+enum { QKV, O, GATE_UP, DOWN, N_LAYER_PRODUCTS };
+
+static const product layer_products[N_LAYER_PRODUCTS] = {
+    [QKV] = {LAYER "self_attn.qkv_proj",
+             {LAYER "self_attn.q_proj.weight", LAYER "self_attn.k_proj.weight",
+              LAYER "self_attn.v_proj.weight"},
+             {LAYER "self_attn.q_proj.bias", LAYER "self_attn.k_proj.bias",
+              LAYER "self_attn.v_proj.bias"},
+             3,
+             QW_CONCAT_STACK},
+    [O] = {LAYER "self_attn.o_proj",
+           {LAYER "self_attn.o_proj.weight"},
+           {LAYER "self_attn.o_proj.bias"},
+           1,
+           QW_CONCAT_STACK},
+    [GATE_UP] = {LAYER "mlp.gate_up_proj",
+                 {LAYER "mlp.gate_proj.weight", LAYER "mlp.up_proj.weight"},
+                 {0},
+                 2,
+                 QW_CONCAT_INTERLEAVE},
+    [DOWN] = {LAYER "mlp.down_proj", {LAYER "mlp.down_proj.weight"}, {0}, 1, QW_CONCAT_STACK},
+};
 
 static product lm_head_product(const qw_model_config *c)
 {
-    return (product){{c->tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight"},
+    bool tied = c->tie_word_embeddings;
+    return (product){tied ? "model.embed_tokens" : "lm_head",
+                     {tied ? EMBED_TOKENS : "lm_head.weight"},
                      {0},
                      1,
                      QW_CONCAT_STACK};
 }
 
-static bool product_bytes(size_t *total, const product *p, const qw_checkpoint *ck, int i)
+static qw_product bind(const product *p, const qw_model_config *c, const qw_checkpoint *ck, int i)
 {
-    int rows[3];
-    qw_dtype dtypes[3];
-    int k = 0;
+    qw_product out = {.n_segments = p->n, .concat = p->concat};
+    bool has_bias = p->biases[0] && c->attention_bias;
     for (int s = 0; s < p->n; s++) {
-        qw_host_matrix m = qw_weight_view(ck, p->weights[s], i);
-        rows[s] = m.rows;
-        dtypes[s] = m.dtype;
-        k = m.cols;
+        out.segments[s] = qw_weight_view(ck, p->weights[s], i);
+        if (has_bias) out.biases[s] = qw_weight_view(ck, p->biases[s], i);
     }
-    size_t size;
-    return qw_linear_bytes(&size, rows, dtypes, p->n, k) && qw_add_size(total, *total, size);
+    return out;
 }
 
-static qw_status pack(qw_model *m, qw_linear *out, const product *p, const qw_checkpoint *ck, int i,
-                      qw_error *err)
+static bool product_bytes(size_t *total, const product *p, const qw_model_config *c,
+                          const qw_checkpoint *ck, int i)
 {
-    qw_host_matrix segments[3], biases[3] = {{0}};
-    bool has_bias = p->biases[0] && m->config->attention_bias;
-    for (int s = 0; s < p->n; s++) {
-        segments[s] = qw_weight_view(ck, p->weights[s], i);
-        if (has_bias) biases[s] = qw_weight_view(ck, p->biases[s], i);
-    }
-    return m->be->linear_pack(m->be, out, segments, has_bias ? biases : NULL, p->n, p->concat, err);
+    qw_product bound = bind(p, c, ck, i);
+    qw_linear_source source = {bound.segments, bound.biases, bound.n_segments, bound.concat};
+    qw_linear w;
+    return qw_linear_plan(&w, &source, NULL) == QW_OK && qw_add_size(total, *total, w.size) &&
+           qw_add_size(total, *total, w.bias_size);
 }
 
 // Sizes
@@ -198,6 +227,11 @@ static bool plan_scratch(qw_model *m, size_t *total)
            qw_add_size(&sum, a, b) && qw_mul_size(total, sum, sizeof(float));
 }
 
+static size_t embed_bytes(const qw_host_matrix *m)
+{
+    return (size_t)m->rows * (size_t)m->cols * (size_t)(qw_dtype_bits(m->dtype) / 8);
+}
+
 qw_status qw_model_measure(qw_model_footprint *out, const qw_model_config *config,
                            const qw_checkpoint *checkpoint, const qw_model_limits *limits,
                            const qw_kv_layout *layout, qw_error *err)
@@ -207,13 +241,13 @@ qw_status qw_model_measure(qw_model_footprint *out, const qw_model_config *confi
     qw_model m = {.config = config, .limits = *limits};
     qw_model_footprint f = {0};
     product head = lm_head_product(config);
-    bool ok = plan_scratch(&m, &f.activations) && product_bytes(&f.weights, &head, checkpoint, -1);
-    for (int i = 0; i < config->num_hidden_layers && ok; i++) {
-        ok = product_bytes(&f.weights, &qkv_product, checkpoint, i) &&
-             product_bytes(&f.weights, &o_product, checkpoint, i) &&
-             product_bytes(&f.weights, &gate_up_product, checkpoint, i) &&
-             product_bytes(&f.weights, &down_product, checkpoint, i);
-    }
+    bool ok = plan_scratch(&m, &f.activations) &&
+              product_bytes(&f.weights, &head, config, checkpoint, -1);
+    for (int i = 0; i < config->num_hidden_layers && ok; i++)
+        for (int p = 0; p < N_LAYER_PRODUCTS && ok; p++)
+            ok = product_bytes(&f.weights, &layer_products[p], config, checkpoint, i);
+    qw_host_matrix embed = qw_weight_view(checkpoint, EMBED_TOKENS, -1);
+    if (!embed.data) ok = ok && qw_add_size(&f.weights, f.weights, embed_bytes(&embed));
     size_t norms = (2 * (size_t)config->hidden_size + 2 * (size_t)config->head_dim) * sizeof(float);
     ok = ok && qw_mul_size(&norms, norms, (size_t)config->num_hidden_layers) &&
          qw_add_size(&f.weights, f.weights, norms) &&
@@ -260,7 +294,7 @@ static float *load_vector(qw_model *m, const qw_checkpoint *ck, const char *patt
     return v;
 }
 
-static qw_status load_layer(qw_model *m, const qw_checkpoint *ck, int i, qw_error *err)
+static qw_status load_norms(qw_model *m, const qw_checkpoint *ck, int i, qw_error *err)
 {
     layer *l = &m->layers[i];
     int64_t h = m->config->hidden_size, d = m->config->head_dim;
@@ -270,15 +304,62 @@ static qw_status load_layer(qw_model *m, const qw_checkpoint *ck, int i, qw_erro
     l->k_norm = load_vector(m, ck, LAYER "self_attn.k_norm.weight", i, d);
     if (!l->input_norm || !l->post_attention_norm || !l->q_norm || !l->k_norm)
         return qw_fail_memory(err, (size_t)h * sizeof(float), "norm weights");
-    qw_status st = pack(m, &l->qkv, &qkv_product, ck, i, err);
-    if (st == QW_OK) st = pack(m, &l->o, &o_product, ck, i, err);
-    if (st == QW_OK) st = pack(m, &l->gate_up, &gate_up_product, ck, i, err);
-    if (st == QW_OK) st = pack(m, &l->down, &down_product, ck, i, err);
+    return QW_OK;
+}
+
+// Rows of a file are looked up in the map; made-up rows are written to memory first.
+static qw_status load_embedding(qw_model *m, const qw_checkpoint *ck, qw_error *err)
+{
+    m->embed_tokens = qw_weight_view(ck, EMBED_TOKENS, -1);
+    if (m->embed_tokens.data) return QW_OK;
+    m->embed_size = embed_bytes(&m->embed_tokens);
+    m->embed_memory = qw_mem_map(m->embed_size, 4096); // model lifetime
+    if (!m->embed_memory) return qw_fail_memory(err, m->embed_size, "the embedding");
+    m->be->fill_rows(m->be, m->embed_memory, &m->embed_tokens);
+    m->embed_tokens.data = m->embed_memory;
+    return QW_OK;
+}
+
+static qw_status add_product(qw_product *out, const qw_model *m, const product *p,
+                             const qw_checkpoint *ck, int i, qw_linear *linear, qw_arena *names,
+                             qw_error *err)
+{
+    *out = bind(p, m->config, ck, i);
+    if (strcmp(p->weights[0], EMBED_TOKENS) == 0) out->segments[0] = m->embed_tokens;
+    out->linear = linear;
+    out->name = qw_weight_name(names, p->name, i);
+    return out->name ? QW_OK : qw_fail_memory(err, 0, "a product's name");
+}
+
+// All products, in order of use.
+static qw_status load_products(qw_model *m, const qw_checkpoint *ck, const qw_model_load_args *args,
+                               qw_error *err)
+{
+    size_t n_max = (size_t)m->n_layers * N_LAYER_PRODUCTS + 1, n = 0;
+    qw_arena names;
+    qw_arena_init(&names, 16384);
+    qw_status st = QW_OK;
+    qw_product *products = qw_mem_array(n_max, sizeof *products);
+    if (!products) st = qw_fail_memory(err, n_max * sizeof *products, "the list of products");
+    for (int i = 0; i < m->n_layers && st == QW_OK; i++) {
+        layer *l = &m->layers[i];
+        qw_linear *const linears[] = {
+            [QKV] = &l->qkv, [O] = &l->o, [GATE_UP] = &l->gate_up, [DOWN] = &l->down};
+        for (int p = 0; p < N_LAYER_PRODUCTS && st == QW_OK; p++)
+            st = add_product(&products[n++], m, &layer_products[p], ck, i, linears[p], &names, err);
+    }
+    product head = lm_head_product(m->config);
+    if (st == QW_OK) st = add_product(&products[n++], m, &head, ck, -1, &m->lm_head, &names, err);
+    if (st == QW_OK)
+        st = qw_packed_weights_load(&m->packed, m->be, products, n, ck, &args->cache,
+                                    args->progress, args->progress_ctx, err);
+    qw_mem_free(products);
+    qw_arena_release(&names);
     return st;
 }
 
-static qw_status load(qw_model *m, const qw_checkpoint *ck, qw_model_progress_fn *progress,
-                      void *progress_ctx, qw_error *err)
+static qw_status load(qw_model *m, const qw_checkpoint *ck, const qw_model_load_args *args,
+                      qw_error *err)
 {
     const qw_model_config *c = m->config;
     qw_status st = check_tensors(c, ck, err);
@@ -293,38 +374,35 @@ static qw_status load(qw_model *m, const qw_checkpoint *ck, qw_model_progress_fn
     if (!m->layers || !m->final_norm) return qw_fail_memory(err, 0, "the list of layers");
     m->n_layers = (int)c->num_hidden_layers;
     st = qw_rope_init(&m->rope, c, err);
-    m->embed_tokens = qw_weight_view(ck, "model.embed_tokens.weight", -1);
-    size_t n_parts = (size_t)m->n_layers + 1;
-    for (int i = 0; i < m->n_layers && st == QW_OK; i++) {
-        st = load_layer(m, ck, i, err);
-        if (progress) progress(progress_ctx, (size_t)i + 1, n_parts);
-    }
-    product head = lm_head_product(c);
-    if (st == QW_OK) st = pack(m, &m->lm_head, &head, ck, -1, err);
-    if (progress) progress(progress_ctx, n_parts, n_parts);
-    return st;
+    if (st == QW_OK) st = load_embedding(m, ck, err);
+    for (int i = 0; i < m->n_layers && st == QW_OK; i++) st = load_norms(m, ck, i, err);
+    return st == QW_OK ? load_products(m, ck, args, err) : st;
 }
 
 qw_status qw_model_load(qw_model **out, qw_backend *backend, const qw_model_config *config,
-                        const qw_checkpoint *checkpoint, qw_compute compute,
-                        const qw_model_limits *limits, qw_model_progress_fn *progress,
-                        void *progress_ctx, qw_error *err)
+                        const qw_checkpoint *checkpoint, const qw_model_load_args *args,
+                        qw_error *err)
 {
     qw_model *m = qw_mem_calloc(1, sizeof *m);
     if (!m) return qw_fail_memory(err, sizeof *m, "the model");
     m->be = backend;
     m->config = config;
-    m->limits = *limits;
-    m->round = compute == QW_COMPUTE_BF16;
+    m->limits = args->limits;
+    m->round = args->compute == QW_COMPUTE_BF16;
     m->scale = 1.0f / sqrtf((float)config->head_dim);
     qw_arena_init(&m->arena, (size_t)1 << 20);
-    qw_status st = load(m, checkpoint, progress, progress_ctx, err);
+    qw_status st = load(m, checkpoint, args, err);
     if (st != QW_OK) {
         qw_model_free(m);
         return st;
     }
     *out = m;
     return QW_OK;
+}
+
+size_t qw_model_mapped_weights(const qw_model *m)
+{
+    return m->packed.mapped_size;
 }
 
 void qw_model_free(qw_model *m)
@@ -337,6 +415,8 @@ void qw_model_free(qw_model *m)
         m->be->linear_release(m->be, &m->layers[i].down);
     }
     m->be->linear_release(m->be, &m->lm_head);
+    qw_packed_weights_release(&m->packed);
+    qw_mem_unmap(m->embed_memory, m->embed_size);
     qw_rope_release(&m->rope);
     qw_mem_unmap(m->scratch, m->scratch_size);
     qw_arena_release(&m->arena);

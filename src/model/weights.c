@@ -1,6 +1,7 @@
 #include "model/weights.h"
 
 #include "base/buf.h"
+#include "format/dummy_checkpoint.h"
 
 void qw_weight_list_init(qw_weight_list *list)
 {
@@ -26,11 +27,16 @@ static void format_name(char out[256], const char *pattern, int layer)
     snprintf(out, 256, "%.*s%d%s", (int)(hole - pattern), pattern, layer, hole + 2);
 }
 
-qw_status qw_weight_list_add(qw_weight_list *list, const char *pattern, int layer, int64_t rows,
-                             int64_t cols, qw_error *err)
+char *qw_weight_name(qw_arena *arena, const char *pattern, int layer)
 {
     char name[256];
     format_name(name, pattern, layer);
+    return qw_arena_strndup(arena, name, strlen(name));
+}
+
+qw_status qw_weight_list_add(qw_weight_list *list, const char *pattern, int layer, int64_t rows,
+                             int64_t cols, qw_error *err)
+{
     if (list->n_specs == list->cap) {
         size_t cap = list->cap ? list->cap * 2 : 64;
         qw_weight_spec *specs = qw_mem_realloc(list->specs, cap * sizeof *specs);
@@ -38,9 +44,9 @@ qw_status qw_weight_list_add(qw_weight_list *list, const char *pattern, int laye
         list->specs = specs;
         list->cap = cap;
     }
-    char *copy = qw_arena_strndup(&list->names, name, strlen(name));
-    if (!copy) return qw_fail_memory(err, strlen(name), "a tensor name");
-    list->specs[list->n_specs++] = (qw_weight_spec){copy, rows, cols};
+    const char *name = qw_weight_name(&list->names, pattern, layer);
+    if (!name) return qw_fail_memory(err, strlen(pattern), "a tensor name");
+    list->specs[list->n_specs++] = (qw_weight_spec){name, rows, cols};
     return QW_OK;
 }
 
@@ -115,6 +121,20 @@ qw_status qw_weight_list_check(const qw_weight_list *list, const qw_checkpoint *
     return st;
 }
 
+qw_status qw_weight_list_make_up(const qw_weight_list *list, qw_checkpoint *out, uint64_t seed,
+                                 qw_error *err)
+{
+    qw_dummy_shape *shapes = qw_mem_array(list->n_specs, sizeof *shapes);
+    if (!shapes) return qw_fail_memory(err, list->n_specs * sizeof *shapes, "the list of tensors");
+    for (size_t i = 0; i < list->n_specs; i++) {
+        const qw_weight_spec *s = &list->specs[i];
+        shapes[i] = (qw_dummy_shape){s->name, (size_t)s->rows, (size_t)s->cols};
+    }
+    qw_status st = qw_dummy_checkpoint_open(out, shapes, list->n_specs, seed, err);
+    qw_mem_free(shapes);
+    return st;
+}
+
 static const qw_stored_tensor *find(const qw_checkpoint *checkpoint, const char *pattern, int layer)
 {
     char name[256];
@@ -124,12 +144,23 @@ static const qw_stored_tensor *find(const qw_checkpoint *checkpoint, const char 
     return t;
 }
 
+static void dummy_row(const void *ctx, void *out, size_t row, size_t first_col, size_t n_cols)
+{
+    qw_dummy_tensor_row(ctx, out, row, first_col, n_cols);
+}
+
 qw_host_matrix qw_weight_view(const qw_checkpoint *checkpoint, const char *pattern, int layer)
 {
     const qw_stored_tensor *t = find(checkpoint, pattern, layer);
+    const qw_dummy_tensor *dummy = qw_dummy_tensor_of(checkpoint, t);
     bool vector = t->rank == 1;
-    return (qw_host_matrix){t->data, t->dtype, vector ? 1 : (int)t->shape[0],
-                            (int)t->shape[vector ? 0 : 1]};
+    return (qw_host_matrix){.data = t->data,
+                            .dtype = t->dtype,
+                            .rows = vector ? 1 : (int)t->shape[0],
+                            .cols = (int)t->shape[vector ? 0 : 1],
+                            .is_file = dummy == NULL,
+                            .row = dummy ? dummy_row : NULL,
+                            .row_ctx = dummy};
 }
 
 void qw_weight_widen(float *out, const qw_checkpoint *checkpoint, const char *pattern, int layer)

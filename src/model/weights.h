@@ -34,6 +34,13 @@ QW_MUST_CHECK qw_status qw_weight_list_check(const qw_weight_list *list,
                                              bool (*may_skip)(const char *name, const void *ctx),
                                              const void *ctx, qw_error *err);
 
+/** A checkpoint of made-up values for every expected tensor (format/dummy_checkpoint.h). */
+QW_MUST_CHECK qw_status qw_weight_list_make_up(const qw_weight_list *list, qw_checkpoint *out,
+                                               uint64_t seed, qw_error *err);
+
+/** The name that `pattern` gives for `layer`, in the arena; NULL when memory is short. */
+char *qw_weight_name(qw_arena *arena, const char *pattern, int layer);
+
 /** View of a tensor that the list has checked: rows x cols, or a vector as 1 x n. */
 qw_host_matrix qw_weight_view(const qw_checkpoint *checkpoint, const char *pattern, int layer);
 /** The same, widened to fp32 into out[n]. */

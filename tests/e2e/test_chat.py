@@ -63,6 +63,14 @@ class Terminal:
 
     def end(self):
         self.send("\x04")
+        while True:  # what it still says, then the end of the terminal
+            try:
+                data = os.read(self.fd, 4096)
+            except OSError:
+                break
+            if not data:
+                break
+            self.log += data.decode(errors="replace")
         code = self.proc.wait(timeout=60)
         os.close(self.fd)
         return code
@@ -144,7 +152,7 @@ def check_terminal(tmp):
     t.wait(PROMPT)
     t.command("/set ignore_eos false", "ignore_eos")
     check("tokens/s" in t.ask("What is 5 + 5?"), "alive after Ctrl-C")
-    check(t.end() == 0, "Ctrl-D ends with 0")
+    check(t.end() == 0, f"Ctrl-D ends with 0: {t.log[-3000:]}")
 
 
 def check_dumb(tmp):
@@ -152,7 +160,7 @@ def check_dumb(tmp):
     t.wait(PROMPT)
     answer = t.ask("What is 47 + 38?")
     check("47 + 38 = 85" in answer and "\x1b" not in answer, f"dumb terminal: {answer!r}")
-    check(t.end() == 0, "Ctrl-D ends with 0")
+    check(t.end() == 0, f"Ctrl-D ends with 0: {t.log[-3000:]}")
 
 
 def check_pipe():

@@ -245,9 +245,12 @@ static void pack_loop(void *ctx, size_t i)
 {
     const pack_bench *b = ctx;
     size_t size = 32 * (size_t)b->k;
-    qw_host_matrix m = {b->m->base + i % (COLD / 2 / size) * size, QW_DTYPE_BF16, 16, b->k};
+    qw_host_matrix m = {.data = b->m->base + i % (COLD / 2 / size) * size,
+                        .dtype = QW_DTYPE_BF16,
+                        .rows = 16,
+                        .cols = b->k};
     qw_pack_panel(b->m->base + COLD / 2 + i % (COLD / 2 / size) * size, QW_DTYPE_BF16, b->k,
-                  (qw_pack_source){&m, 0});
+                  (qw_pack_source){&m, 0}, true);
 }
 
 void kt_bench(const kt *t)

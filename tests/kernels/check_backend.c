@@ -32,7 +32,8 @@ static void linear_run(kt *t, const linear_case *c, qw_backend *be, float *y)
 {
     qw_error err;
     qw_linear w;
-    if (be->linear_pack(be, &w, c->matrices, c->biases, c->n_segments, c->concat, &err) != QW_OK) {
+    qw_linear_source source = {c->matrices, c->biases, c->n_segments, c->concat};
+    if (be->linear_pack(be, &w, &source, &err) != QW_OK) {
         kt_fail(t, "%s", err.text);
         return;
     }
@@ -57,10 +58,11 @@ static void linear_one(kt *t, qw_backend **backends, int n_backends)
         size_t n = (size_t)rows * (size_t)c.k;
         void *data = kt_input(t, s, n * 4);
         kt_fill(t, data, dtype, n, KT_NORMAL);
-        c.matrices[s] = (qw_host_matrix){data, dtype, rows, c.k};
+        c.matrices[s] = (qw_host_matrix){.data = data, .dtype = dtype, .rows = rows, .cols = c.k};
         void *bias = kt_input(t, 2 + s, (size_t)rows * 4);
         kt_fill(t, bias, QW_DTYPE_F32, (size_t)rows, KT_NORMAL);
-        c.biases[s] = (qw_host_matrix){s == 0 ? bias : NULL, QW_DTYPE_F32, 1, rows};
+        c.biases[s] = (qw_host_matrix){
+            .data = s == 0 ? bias : NULL, .dtype = QW_DTYPE_F32, .rows = 1, .cols = rows};
         c.columns += (rows + 15) / 16 * 16;
     }
     c.x_stride = qw_row_stride((size_t)c.k);

@@ -21,12 +21,12 @@ static void one(kt *t, qw_dtype source, qw_dtype dtype, int rows, int cols)
     uint8_t *data = kt_input(t, 0, size + (size_t)(t->turn == KT_GUARD_BEFORE));
     if (t->turn == KT_GUARD_BEFORE) data++;
     kt_fill(t, data, source, (size_t)rows * (size_t)cols, KT_NORMAL);
-    qw_host_matrix m = {data, source, rows, cols};
+    qw_host_matrix m = {.data = data, .dtype = source, .rows = rows, .cols = cols};
     size_t panel_size = 16 * (size_t)kp * (dtype == QW_DTYPE_F32 ? 4 : 2);
     kt_case(t, "%d x %d, %s in %s panels", rows, cols, qw_dtype_name(source), qw_dtype_name(dtype));
     for (int first = 0; first < rows; first += 16) {
         uint8_t *panel = kt_output(t, 1, panel_size, 0x77);
-        qw_pack_panel(panel, dtype, kp, (qw_pack_source){&m, first});
+        qw_pack_panel(panel, dtype, kp, (qw_pack_source){&m, first}, first % 32 == 0);
         for (int i = 0; i < 16 * kp; i++) {
             int row = i / kp, k = i % kp;
             bool inside = first + row < rows && k < cols;
@@ -45,7 +45,7 @@ static void rows_widened(kt *t, qw_dtype dtype, int cols)
     size_t size = 3 * (size_t)cols * (dtype == QW_DTYPE_F32 ? 4 : 2);
     void *data = kt_input(t, 0, size);
     kt_fill(t, data, dtype, 3 * (size_t)cols, KT_ONE_NAN);
-    qw_host_matrix m = {data, dtype, 3, cols};
+    qw_host_matrix m = {.data = data, .dtype = dtype, .rows = 3, .cols = cols};
     kt_case(t, "a row of %d %s", cols, qw_dtype_name(dtype));
     for (size_t r = 0; r < 3; r++) {
         float *y = kt_output(t, 1, (size_t)cols * sizeof *y, 0x77);

@@ -4,6 +4,7 @@
 #include "backend/backend.h"
 #include "backend/cpu/cpu_features.h"
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/linear_pack.h"
 #include "backend/cpu/pack.h"
 #include "backend/cpu/probe.h"
 #include "base/mem.h"
@@ -397,80 +398,46 @@ static void op_attention(qw_backend *be, const qw_attention_args *args)
 
 // Packing
 
-typedef struct pack_job {
-    qw_linear *w;
-    const qw_host_matrix *segments;
-    qw_concat concat;
-} pack_job;
-
-static void pack_items(void *ctx, size_t begin, size_t end, int i_thread)
-{
-    (void)i_thread;
-    const pack_job *job = ctx;
-    for (size_t i = begin; i < end; i++)
-        qw_pack_panel((uint8_t *)job->w->panels + i * job->w->panel_size, job->w->dtype, job->w->kp,
-                      qw_pack_source_of(job->segments, job->w->n_segments, job->concat, (int)i));
-}
-
-static void fill_bias(const qw_linear *w, const qw_host_matrix *segments,
-                      const qw_host_matrix *biases, qw_concat concat)
-{
-    for (int p = 0; p < w->n_panels; p++) {
-        qw_pack_source src = qw_pack_source_of(segments, w->n_segments, concat, p);
-        const qw_host_matrix *bias = &biases[src.matrix - segments];
-        for (int l = 0; l < 16 && bias->data && src.first_row + l < src.matrix->rows; l++)
-            w->bias[16 * p + l] = qw_host_matrix_at(bias, 0, (size_t)(src.first_row + l));
-    }
-}
-
-static qw_status cpu_linear_pack(qw_backend *be, qw_linear *out, const qw_host_matrix *segments,
-                                 const qw_host_matrix *biases, int n_segments, qw_concat concat,
+static qw_status cpu_linear_pack(qw_backend *be, qw_linear *out, const qw_linear_source *source,
                                  qw_error *err)
 {
-    cpu_backend *cpu = self(be);
-    int rows[3], column = 0;
-    qw_dtype dtypes[3];
-    bool has_bias = false;
-    QW_ASSERT(n_segments >= 1 && n_segments <= 3);
-    qw_linear w = {.k = segments[0].cols, .n_segments = n_segments};
-    for (int i = 0; i < n_segments; i++) {
-        QW_ASSERT(segments[i].cols == w.k);
-        rows[i] = segments[i].rows;
-        dtypes[i] = segments[i].dtype;
-        w.segment_column[i] = column;
-        column += (rows[i] + 15) / 16 * 16;
-        has_bias |= biases && biases[i].data;
-    }
-    w.dtype = qw_linear_dtype(dtypes, n_segments);
-    w.n_panels = column / 16;
-    if (!qw_linear_bytes(&w.size, rows, dtypes, n_segments, w.k))
-        return qw_fail(err, QW_ERR_NO_MEMORY, "a product of %d x %d does not fit in memory", column,
-                       w.k);
-    w.panel_size = w.size / (size_t)w.n_panels;
-    w.kp = (int)(w.panel_size / 16 / ((size_t)qw_dtype_bits(w.dtype) / 8));
+    qw_linear w;
+    qw_status st = qw_linear_plan(&w, source, err);
+    if (st != QW_OK) return st;
     w.panels = qw_mem_map(w.size, 4096); // model lifetime
     if (!w.panels) return qw_fail_memory(err, w.size, "packed weights");
-    if (has_bias) {
-        w.bias_size = (size_t)column * sizeof(float);
+    if (w.bias_size > 0) {
         w.bias = qw_mem_map(w.bias_size, 4096);
-        if (!w.bias) {
-            qw_mem_unmap(w.panels, w.size);
-            return qw_fail_memory(err, w.bias_size, "a bias");
-        }
-        fill_bias(&w, segments, biases, concat);
+        if (!w.bias) st = qw_fail_memory(err, w.bias_size, "a bias");
     }
-    pack_job job = {&w, segments, concat};
-    qw_thread_pool_for(cpu->pool, (size_t)w.n_panels, 4, pack_items, &job);
-    *out = w;
-    return QW_OK;
+    if (st == QW_OK) st = qw_linear_pack_run(self(be)->pool, &w, source, NULL, NULL, err);
+    if (st == QW_OK)
+        *out = w;
+    else
+        be->linear_release(be, &w);
+    return st;
+}
+
+static qw_status cpu_linear_write(qw_backend *be, const qw_linear *w,
+                                  const qw_linear_source *source, qw_linear_sink *sink,
+                                  void *sink_ctx, qw_error *err)
+{
+    return qw_linear_pack_run(self(be)->pool, w, source, sink, sink_ctx, err);
 }
 
 static void cpu_linear_release(qw_backend *be, qw_linear *w)
 {
     (void)be;
-    qw_mem_unmap(w->panels, w->size);
-    qw_mem_unmap(w->bias, w->bias_size);
+    if (!w->borrowed) {
+        qw_mem_unmap(w->panels, w->size);
+        qw_mem_unmap(w->bias, w->bias_size);
+    }
     *w = (qw_linear){0};
+}
+
+static void cpu_fill_rows(qw_backend *be, void *out, const qw_host_matrix *m)
+{
+    qw_linear_pack_rows(self(be)->pool, out, m);
 }
 
 // Life
@@ -523,6 +490,8 @@ qw_status qw_backend_open_cpu(qw_backend **out, const qw_cpu_options *options, q
                              .isa = cpu->kernels.isa,
                              .n_threads = n_threads,
                              .linear_pack = cpu_linear_pack,
+                             .linear_write = cpu_linear_write,
+                             .fill_rows = cpu_fill_rows,
                              .linear_release = cpu_linear_release,
                              .close = cpu_close};
     *out = &cpu->base;

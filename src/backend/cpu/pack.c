@@ -24,6 +24,11 @@ static float load(const void *p, qw_dtype dtype)
 float qw_host_matrix_at(const qw_host_matrix *m, size_t row, size_t col)
 {
     size_t size = element_size(m->dtype);
+    if (!m->data) {
+        uint32_t element;
+        m->row(m->row_ctx, &element, row, col, 1);
+        return load(&element, m->dtype);
+    }
     return load((const uint8_t *)m->data + (row * (size_t)m->cols + col) * size, m->dtype);
 }
 
@@ -51,14 +56,16 @@ static inline word4 load4(const uint32_t *p)
     return v;
 }
 
-// Panels are written once and read much later: on x86 past the caches, without reading them first.
-static inline void store4(uint32_t *p, word4 v)
+static inline void store4(uint32_t *p, word4 v, bool stream)
 {
 #if defined(__x86_64__)
-    _mm_stream_si128((__m128i *)p, (__m128i)v);
-#else
-    memcpy(p, &v, sizeof v);
+    if (stream) {
+        _mm_stream_si128((__m128i *)p, (__m128i)v);
+        return;
+    }
 #endif
+    (void)stream;
+    memcpy(p, &v, sizeof v);
 }
 
 // Streaming stores of this thread become visible to the others.
@@ -69,7 +76,7 @@ static inline void store_fence(void)
 #endif
 }
 
-static void transpose16(uint32_t *restrict out, const uint32_t *restrict in)
+static inline void transpose16(uint32_t *restrict out, const uint32_t *restrict in, bool stream)
 {
     for (size_t i = 0; i < 16; i += 4) {
         for (size_t l = 0; l < 16; l += 4) {
@@ -83,7 +90,7 @@ static void transpose16(uint32_t *restrict out, const uint32_t *restrict in)
                                __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7),
                                __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5),
                                __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7)};
-            for (size_t j = 0; j < 4; j++) store4(out + (i + j) * 16 + l, column[j]);
+            for (size_t j = 0; j < 4; j++) store4(out + (i + j) * 16 + l, column[j], stream);
         }
     }
 }
@@ -115,7 +122,7 @@ void qw_host_matrix_row(float *y, const qw_host_matrix *m, size_t row)
 }
 
 // A panel is a transpose of blocks of 16 words of 16 rows; a word is one fp32 or a pair of halves.
-void qw_pack_panel(void *panel, qw_dtype dtype, int kp, qw_pack_source source)
+void qw_pack_panel(void *panel, qw_dtype dtype, int kp, qw_pack_source source, bool stream)
 {
     const qw_host_matrix *m = source.matrix;
     const int per_block = dtype == QW_DTYPE_F32 ? 16 : 32; // k
@@ -141,7 +148,10 @@ void qw_pack_panel(void *panel, qw_dtype dtype, int kp, qw_pack_source source)
                 memcpy(block + 16 * l, wide, (size_t)n * sizeof *wide);
             }
         }
-        transpose16(out, block);
+        if (stream)
+            transpose16(out, block, true);
+        else
+            transpose16(out, block, false);
     }
-    store_fence();
+    if (stream) store_fence();
 }

@@ -16,8 +16,11 @@ qw_pack_source qw_pack_source_of(const qw_host_matrix *segments, int n_segments,
 /** A whole row, widened to fp32: m->cols values. */
 void qw_host_matrix_row(float *y, const qw_host_matrix *m, size_t row);
 
-/** Write one panel of `dtype` with kp columns, 64-byte aligned; rows and columns beyond the matrix
- *  are zero. */
-void qw_pack_panel(void *panel, qw_dtype dtype, int kp, qw_pack_source source);
+/**
+ * Write one panel of `dtype` with kp columns, 64-byte aligned; rows and columns beyond the matrix
+ * are zero. `stream`: the panel is read much later, so write past the caches, without reading them
+ * first.
+ */
+void qw_pack_panel(void *panel, qw_dtype dtype, int kp, qw_pack_source source, bool stream);
 
 #endif

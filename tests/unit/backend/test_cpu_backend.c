@@ -12,13 +12,16 @@
 static qw_status open_and_pack(qw_error *err)
 {
     static float weights[20 * 40], bias[20];
-    const qw_host_matrix w = {weights, QW_DTYPE_F32, 20, 40}, b = {bias, QW_DTYPE_F32, 1, 20};
+    const qw_host_matrix w = {.data = weights, .dtype = QW_DTYPE_F32, .rows = 20, .cols = 40};
+    const qw_host_matrix b = {.data = bias, .dtype = QW_DTYPE_F32, .rows = 1, .cols = 20};
+    const qw_linear_source source = {
+        .segments = &w, .biases = &b, .n_segments = 1, .concat = QW_CONCAT_STACK};
     qw_cpu_options options = {.n_threads = 2};
     qw_backend *be = NULL;
     qw_linear linear;
     qw_status st = qw_backend_open_cpu(&be, &options, err);
     if (st != QW_OK) return st;
-    st = be->linear_pack(be, &linear, &w, &b, 1, QW_CONCAT_STACK, err);
+    st = be->linear_pack(be, &linear, &source, err);
     if (st == QW_OK) be->linear_release(be, &linear);
     qw_backend_close(be);
     return st;

@@ -46,8 +46,7 @@ static void check_feature(const json_t *line, size_t i)
 static void test_all_features(void **state)
 {
     (void)state;
-    size_t n =
-        each_json_line(QW_TEST_DATA "/chat-template/jinja_features.jsonl", false, check_feature);
+    size_t n = each_json_line(QW_TEST_DATA "/chat-template/jinja_features.jsonl", check_feature);
     json_decref(context);
     print_message("%d features rendered, %d failed as they must\n", n_rendered, n_errors);
     assert_int_equal(n, 149);

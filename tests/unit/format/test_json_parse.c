@@ -156,13 +156,38 @@ static void out_of_memory(void **state)
     assert_true(n_failures > 20);
 }
 
+// Integers beyond int64 as their digits: written as they came, refused where a number is asked for.
+static void big_integers_keep_their_digits(void **state)
+{
+    (void)state;
+    json_t *v;
+    const char *text = "{\"a\": [-123456789012345678901234567890, 7], \"b\": \"12\"}";
+    assert_fails(qw_json_parse(&v, text, strlen(text), "x", &err), QW_ERR_FORMAT, "too big");
+    assert_ok(qw_json_parse_digits(&v, text, strlen(text), "x", &err));
+    qw_buf out;
+    qw_buf_init(&out, 1000);
+    qw_json_write(&out, v, false);
+    assert_string_equal(out.data, text);
+    assert_true(qw_json_is_big_integer(json_array_get(json_object_get(v, "a"), 0)));
+    assert_false(qw_json_is_big_integer(json_object_get(v, "b")));
+    assert_fails(qw_json_refuse_big_integers(v, "r", &err), QW_ERR_FORMAT, "'r.a[0]'");
+    json_t *flat = json_pack("{s:O}", "n", json_array_get(json_object_get(v, "a"), 0));
+    int64_t i = 3;
+    qw_str s;
+    assert_fails(qw_json_get_i64(&i, flat, "n", 0, 10, &err), QW_ERR_FORMAT, "beyond 64 bits");
+    assert_fails(qw_json_get_str(&s, flat, "n", &err), QW_ERR_FORMAT, "beyond 64 bits");
+    json_decref(flat);
+    json_decref(v);
+    qw_buf_release(&out);
+}
+
 int main(void)
 {
     qw_json_init();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(invalid_texts), cmocka_unit_test(valid_texts),
         cmocka_unit_test(depth_limit),   cmocka_unit_test(agrees_with_jansson),
-        cmocka_unit_test(out_of_memory),
+        cmocka_unit_test(out_of_memory), cmocka_unit_test(big_integers_keep_their_digits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,35 +7,45 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "cli/cli.h"
-#include "cli/command_table.h"
+#include "cli/command.h"
 
 static qw_error err;
 static int seen_argc;
 static const char *seen_name, *seen_last;
+static char seen_call[64];
 
-static int run_good(int argc, char **argv)
+static int run_good(const qw_command_call *call)
 {
-    seen_argc = argc;
-    seen_name = argv[0];
-    seen_last = argv[argc - 1];
+    seen_argc = call->argc;
+    seen_name = call->argv[0];
+    seen_last = call->argv[call->argc - 1];
+    snprintf(seen_call, sizeof seen_call, "%s", call->name);
     puts("result");
     return 0;
 }
 
-static int run_bad(int argc, char **argv)
+static int run_bad(const qw_command_call *call)
 {
-    (void)argc;
-    (void)argv;
+    (void)call;
     return 2;
 }
 
-static const qw_command commands[] = {
-    {"generate", "answer a prompt", run_good},
-    {"tokenize", "text to token ids", run_bad},
-};
-
-static const qw_command_table table = {"qwench", "qwench 1.2 (abc)", "Serves models.", commands,
-                                       QW_ARRAY_LEN(commands)};
+static const qw_command generate = {.name = "generate", .help = "answer a prompt", .run = run_good};
+static const qw_command tokenize = {
+    .name = "tokenize", .help = "text to token ids", .run = run_bad};
+static const qw_command kernels = {.name = "kernels", .help = "speed", .run = run_good};
+static const qw_command *const bench_commands[] = {&kernels};
+static const qw_command bench = {.name = "bench",
+                                 .help = "measure",
+                                 .summary = "Measures.",
+                                 .commands = bench_commands,
+                                 .n_commands = QW_ARRAY_LEN(bench_commands)};
+static const qw_command *const commands[] = {&bench, &generate, &tokenize};
+static const qw_command root = {.name = "qwench",
+                                .summary = "Serves models.",
+                                .commands = commands,
+                                .n_commands = QW_ARRAY_LEN(commands)};
+static const qw_program program = {"qwench", "1.2", "abc", "qwench 1.2 (abc)"};
 
 // What a run printed, and its exit status.
 static qw_buf out, errors;
@@ -60,7 +70,7 @@ static void restore(int fd, int saved)
 // Run with stdout going to `stdout_path` (NULL: read into `out`) and stderr read into `errors`.
 static void run_to(const char *stdout_path, int argc, char **argv)
 {
-    char dir[] = QW_TEST_TMP "/command_table_XXXXXX";
+    char dir[] = QW_TEST_TMP "/command_XXXXXX";
     assert_non_null(mkdtemp(dir));
     char *out_path = qw_file_join(dir, "out"), *err_path = qw_file_join(dir, "err");
     int saved_out, saved_err;
@@ -68,7 +78,7 @@ static void run_to(const char *stdout_path, int argc, char **argv)
     fflush(stderr);
     int failed = redirect(STDOUT_FILENO, stdout_path ? stdout_path : out_path, &saved_out);
     failed |= redirect(STDERR_FILENO, err_path, &saved_err);
-    status = failed ? -1 : qw_command_table_run(&table, argc, argv);
+    status = failed ? -1 : qw_command_run(&root, &program, argc, argv);
     clearerr(stdout);
     restore(STDOUT_FILENO, saved_out);
     restore(STDERR_FILENO, saved_err);
@@ -97,11 +107,31 @@ static void test_dispatch(void **unused)
     assert_int_equal(status, 0);
     assert_int_equal(seen_argc, 3);
     assert_string_equal(seen_name, "generate");
+    assert_string_equal(seen_call, "qwench generate");
     assert_string_equal(seen_last, "x");
     assert_string_equal(out.data, "result\n");
     assert_string_equal(errors.data, "");
     RUN("tokenize");
     assert_int_equal(status, 2);
+}
+
+static void test_groups(void **unused)
+{
+    (void)unused;
+    RUN("bench", "kernels", "-x");
+    assert_int_equal(status, 0);
+    assert_int_equal(seen_argc, 2);
+    assert_string_equal(seen_name, "kernels");
+    assert_string_equal(seen_call, "qwench bench kernels");
+    RUN("bench");
+    assert_int_equal(status, 0);
+    assert_non_null(strstr(out.data, "usage: qwench bench COMMAND [options]\n"));
+    RUN("bench", "--version");
+    assert_string_equal(out.data, "qwench 1.2 (abc)\n");
+    RUN("bench", "kernel");
+    assert_int_equal(status, 2);
+    assert_string_equal(
+        errors.data, "qwench bench: error: unknown command 'kernel' (did you mean 'kernels'?)\n");
 }
 
 static void test_lists_commands(void **unused)
@@ -215,10 +245,10 @@ static int tear_down(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_dispatch),  cmocka_unit_test(test_lists_commands),
-        cmocka_unit_test(test_version),   cmocka_unit_test(test_unknown_command),
-        cmocka_unit_test(test_full_disk), cmocka_unit_test(test_closed_pipe),
-        cmocka_unit_test(test_fail),
+        cmocka_unit_test(test_dispatch),        cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_lists_commands),  cmocka_unit_test(test_version),
+        cmocka_unit_test(test_unknown_command), cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_closed_pipe),     cmocka_unit_test(test_fail),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

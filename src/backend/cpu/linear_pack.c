@@ -1,0 +1,175 @@
+#include "backend/cpu/linear_pack.h"
+
+#include <stdatomic.h>
+#include <sys/mman.h>
+
+#include "backend/cpu/pack.h"
+#include "base/mem.h"
+
+enum {
+    SLAB_SIZE = 16 << 20,   /* bytes of panels between two releases of source pages */
+    PIECE_SIZE = 256 << 10, /* about the bytes that a thread packs at a time: stay in its cache */
+};
+
+typedef struct job {
+    const qw_linear *w;
+    const qw_linear_source *source;
+    qw_linear_sink *sink;
+    void *sink_ctx;
+    uint8_t *space; /* [n_threads][panel_space + row_space]; NULL: none is needed */
+    size_t panel_space, row_space;
+    size_t grain;       /* panels of a piece */
+    int first_panel;    /* of the slab */
+    atomic_int failure; /* errno of the first sink that failed */
+} job;
+
+static size_t element_size(qw_dtype t)
+{
+    return (size_t)qw_dtype_bits(t) / 8;
+}
+
+static qw_pack_source source_of(const job *j, int i_panel)
+{
+    return qw_pack_source_of(j->source->segments, j->w->n_segments, j->source->concat, i_panel);
+}
+
+// Rows that are computed exist only here, 16 at a time.
+static void pack_computed(const job *j, void *panel, qw_pack_source src, uint8_t *rows)
+{
+    const qw_host_matrix *m = src.matrix;
+    size_t row_size = (size_t)m->cols * element_size(m->dtype);
+    qw_host_matrix part = {.data = rows, .dtype = m->dtype, .cols = m->cols};
+    part.rows = m->rows - src.first_row < 16 ? m->rows - src.first_row : 16;
+    for (int l = 0; l < part.rows; l++)
+        m->row(m->row_ctx, rows + (size_t)l * row_size, (size_t)(src.first_row + l), 0,
+               (size_t)m->cols);
+    qw_pack_panel(panel, j->w->dtype, j->w->kp, (qw_pack_source){&part, 0}, !j->sink);
+}
+
+static void pack_items(void *ctx, size_t begin, size_t end, int i_thread)
+{
+    job *j = ctx;
+    const qw_linear *w = j->w;
+    uint8_t *space = j->space + (size_t)i_thread * (j->panel_space + j->row_space);
+    for (size_t i = begin; i < end; i++) {
+        size_t i_panel = (size_t)j->first_panel + i, offset = i_panel * w->panel_size;
+        void *panel = j->sink ? space + (i - begin) * w->panel_size : (uint8_t *)w->panels + offset;
+        qw_pack_source src = source_of(j, (int)i_panel);
+        if (src.matrix->data)
+            qw_pack_panel(panel, w->dtype, w->kp, src, !j->sink);
+        else
+            pack_computed(j, panel, src, space + j->panel_space);
+    }
+    if (!j->sink || atomic_load(&j->failure) != 0) return;
+    int failure =
+        j->sink(j->sink_ctx, QW_LINEAR_PANELS, ((size_t)j->first_panel + begin) * w->panel_size,
+                space, (end - begin) * w->panel_size);
+    int none = 0;
+    if (failure != 0) atomic_compare_exchange_strong(&j->failure, &none, failure);
+}
+
+// The pages that panels first .. last - 1 were read from. A page that is dropped too early is
+// read again from the page cache.
+static void release_sources(const job *j, int first, int last)
+{
+    const size_t page = 4096;
+    for (int s = 0; s < j->w->n_segments; s++) {
+        const qw_host_matrix *m = &j->source->segments[s];
+        if (!m->is_file) continue;
+        int from = INT32_MAX, to = 0;
+        for (int p = first; p < last; p++) {
+            qw_pack_source src = source_of(j, p);
+            if (src.matrix != m) continue;
+            if (src.first_row < from) from = src.first_row;
+            if (src.first_row + 16 > to) to = src.first_row + 16;
+        }
+        if (to > m->rows) to = m->rows;
+        if (from >= to) continue;
+        size_t row_size = (size_t)m->cols * element_size(m->dtype);
+        uintptr_t begin = (uintptr_t)m->data + (size_t)from * row_size;
+        uintptr_t end = (uintptr_t)m->data + (size_t)to * row_size;
+        begin -= begin % page;
+        (void)madvise((void *)begin, end - begin, MADV_DONTNEED); // a failure costs only memory
+    }
+}
+
+static void fill_bias(float *bias, const qw_linear *w, const qw_linear_source *source)
+{
+    memset(bias, 0, w->bias_size);
+    for (int p = 0; p < w->n_panels; p++) {
+        qw_pack_source src = qw_pack_source_of(source->segments, w->n_segments, source->concat, p);
+        const qw_host_matrix *m = &source->biases[src.matrix - source->segments];
+        for (int l = 0; qw_host_matrix_is_set(m) && l < 16 && src.first_row + l < src.matrix->rows;
+             l++)
+            bias[16 * p + l] = qw_host_matrix_at(m, 0, (size_t)(src.first_row + l));
+    }
+}
+
+static qw_status pack_bias(const job *j, qw_error *err)
+{
+    const qw_linear *w = j->w;
+    if (w->bias_size == 0) return QW_OK;
+    if (!j->sink) {
+        fill_bias(w->bias, w, j->source);
+        return QW_OK;
+    }
+    float *bias = qw_mem_alloc(w->bias_size);
+    if (!bias) return qw_fail_memory(err, w->bias_size, "a bias");
+    fill_bias(bias, w, j->source);
+    int failure = j->sink(j->sink_ctx, QW_LINEAR_BIAS, 0, bias, w->bias_size);
+    qw_mem_free(bias);
+    return failure ? qw_fail(err, QW_ERR_IO, "cannot write a bias: %s", strerror(failure)) : QW_OK;
+}
+
+qw_status qw_linear_pack_run(qw_thread_pool *pool, const qw_linear *w,
+                             const qw_linear_source *source, qw_linear_sink *sink, void *sink_ctx,
+                             qw_error *err)
+{
+    job j = {.w = w, .source = source, .sink = sink, .sink_ctx = sink_ctx};
+    j.grain = w->panel_size < PIECE_SIZE ? PIECE_SIZE / w->panel_size : 1;
+    if (sink) j.panel_space = j.grain * w->panel_size;
+    for (int s = 0; s < w->n_segments; s++)
+        if (!source->segments[s].data)
+            j.row_space = (16 * (size_t)w->k * sizeof(float) + 63) / 64 * 64;
+    size_t n_threads = (size_t)qw_thread_pool_size(pool);
+    size_t space_size = n_threads * (j.panel_space + j.row_space);
+    if (space_size > 0) {
+        j.space = qw_mem_map(space_size, 4096); // until return
+        if (!j.space) return qw_fail_memory(err, space_size, "packing");
+    }
+    qw_status st = pack_bias(&j, err);
+    size_t per_slab = SLAB_SIZE / w->panel_size;
+    if (per_slab < j.grain * n_threads) per_slab = j.grain * n_threads;
+    while (st == QW_OK && j.first_panel < w->n_panels) {
+        size_t n = (size_t)(w->n_panels - j.first_panel);
+        if (n > per_slab) n = per_slab;
+        qw_thread_pool_for(pool, n, j.grain, pack_items, &j);
+        release_sources(&j, j.first_panel, j.first_panel + (int)n);
+        j.first_panel += (int)n;
+        int failure = atomic_load(&j.failure);
+        if (failure != 0)
+            st = qw_fail(err, QW_ERR_IO, "cannot write packed weights: %s", strerror(failure));
+    }
+    qw_mem_unmap(j.space, space_size);
+    return st;
+}
+
+typedef struct rows_job {
+    uint8_t *out;
+    const qw_host_matrix *m;
+} rows_job;
+
+static void rows_items(void *ctx, size_t begin, size_t end, int i_thread)
+{
+    (void)i_thread;
+    const rows_job *j = ctx;
+    size_t row_size = (size_t)j->m->cols * element_size(j->m->dtype);
+    for (size_t i = begin; i < end; i++)
+        j->m->row(j->m->row_ctx, j->out + i * row_size, i, 0, (size_t)j->m->cols);
+}
+
+void qw_linear_pack_rows(qw_thread_pool *pool, void *out, const qw_host_matrix *m)
+{
+    rows_job j = {out, m};
+    qw_thread_pool_for(pool, (size_t)m->rows, 64, rows_items, &j);
+}

@@ -1,0 +1,315 @@
+#include "bench/bench_report.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+
+enum { MAX_JSON = 64 << 20, JSON_VERSION = 1 };
+
+void qw_bench_report_release(qw_bench_report *r)
+{
+    for (size_t i = 0; i < r->n_rows; i++) qw_bench_row_release(&r->rows[i]);
+    qw_mem_free(r->rows);
+    qw_mem_free(r->limits);
+    qw_mem_free(r->marks);
+    *r = (qw_bench_report){0};
+}
+
+// Room for one more element in an array of `n`; these are small, so one at a time will do.
+static void *grown(void *array, size_t n, size_t size)
+{
+    return qw_mem_realloc(array, (n + 1) * size);
+}
+
+qw_status qw_bench_report_add_limit(qw_bench_report *r, const char *name, int threads, double value,
+                                    const char *unit, qw_error *err)
+{
+    qw_bench_limit *limits = grown(r->limits, r->n_limits, sizeof *limits);
+    if (!limits) return qw_fail_memory(err, sizeof *limits, "the report");
+    r->limits = limits;
+    qw_bench_limit *l = &limits[r->n_limits++];
+    *l = (qw_bench_limit){.threads = threads, .value = value};
+    snprintf(l->name, sizeof l->name, "%s", name);
+    snprintf(l->unit, sizeof l->unit, "%s", unit);
+    return QW_OK;
+}
+
+qw_status qw_bench_report_add_row(qw_bench_report *r, qw_bench_row *row, qw_error *err)
+{
+    qw_bench_row *rows = grown(r->rows, r->n_rows, sizeof *rows);
+    if (!rows) {
+        qw_bench_row_release(row);
+        return qw_fail_memory(err, sizeof *rows, "the report");
+    }
+    r->rows = rows;
+    rows[r->n_rows++] = *row;
+    *row = (qw_bench_row){0};
+    return QW_OK;
+}
+
+// Marks
+
+const char *qw_mark_verdict_name(qw_mark_verdict verdict)
+{
+    switch (verdict) {
+    case QW_MARK_MET: return "met";
+    case QW_MARK_MISSED: return "missed";
+    case QW_MARK_NOISY: return "noisy";
+    case QW_MARK_OTHER: return "other isa";
+    }
+    return "?";
+}
+
+qw_status qw_bench_report_add_mark(qw_bench_report *r, const qw_bench_mark *mark, bool is_noisy,
+                                   qw_error *err)
+{
+    qw_bench_mark *marks = grown(r->marks, r->n_marks, sizeof *marks);
+    if (!marks) return qw_fail_memory(err, sizeof *marks, "the report");
+    r->marks = marks;
+    qw_bench_mark *m = &marks[r->n_marks++];
+    *m = *mark;
+    if (m->verdict == QW_MARK_OTHER) return QW_OK;
+    bool is_met = m->is_at_most ? m->value <= m->mark : m->value >= m->mark;
+    m->verdict = is_noisy ? QW_MARK_NOISY : is_met ? QW_MARK_MET : QW_MARK_MISSED;
+    return QW_OK;
+}
+
+// The marks of the table's rows: which row, which of its figures, and what it must be.
+typedef struct mark_rule {
+    const char *what, *op, *format, *shape_end;
+    int m, context; /* context 0: any */
+    bool is_time;   /* microseconds, at most; else percent of the limit, at least */
+    double mark;
+    bool needs_avx512;
+} mark_rule;
+
+static const mark_rule rules[] = {
+    {"one-token decode step, of read bandwidth", "step", "bf16", "/decode", 1, 0, false, 80, false},
+    {"512-token prefill, of the peak", "step", "bf16", "/prefill", 512, 0, false, 60, true},
+    {"decode attention at 4,096, of bandwidth", "attn", "bf16", "/decode", 1, 4096, false, 70,
+     false},
+    {"top-k 20, top-p 0.95 of 151,936 logits", "sample", "f32", "151936", 1, 0, true, 300, false},
+};
+
+static bool rule_fits(const mark_rule *rule, const qw_bench_row *row)
+{
+    return strcmp(row->op, rule->op) == 0 && strcmp(row->format, rule->format) == 0 &&
+           qw_str_ends_with(qw_str_of(row->shape), qw_str_of(rule->shape_end)) &&
+           row->m == rule->m && (rule->context == 0 || row->context == rule->context);
+}
+
+static qw_status judge_row(qw_bench_report *r, const qw_bench_row *row, qw_error *err)
+{
+    qw_status st = QW_OK;
+    for (size_t i = 0; i < QW_ARRAY_LEN(rules) && st == QW_OK; i++) {
+        const mark_rule *rule = &rules[i];
+        if (!rule_fits(rule, row)) continue;
+        qw_bench_mark mark = {.threads = row->threads,
+                              .value = rule->is_time ? row->time_us.p50 : 100 * row->ratio.p50,
+                              .mark = rule->mark,
+                              .is_at_most = rule->is_time};
+        snprintf(mark.what, sizeof mark.what, "%s", rule->what);
+        snprintf(mark.shape, sizeof mark.shape, "%s", row->shape);
+        snprintf(mark.unit, sizeof mark.unit, "%s", rule->is_time ? "us" : "%");
+        if (rule->needs_avx512 && strncmp(row->isa, "avx512", 6) != 0) mark.verdict = QW_MARK_OTHER;
+        st = qw_bench_report_add_mark(r, &mark, row->is_noisy, err);
+    }
+    return st;
+}
+
+qw_status qw_bench_report_judge(qw_bench_report *r, qw_error *err)
+{
+    int threads = 0;
+    for (size_t i = 0; i < r->n_rows; i++)
+        if (r->rows[i].threads > threads) threads = r->rows[i].threads;
+    qw_status st = QW_OK;
+    for (size_t i = 0; i < r->n_rows && st == QW_OK; i++)
+        if (r->rows[i].threads == threads) st = judge_row(r, &r->rows[i], err);
+    return st;
+}
+
+// Text
+
+static void print_limits(const qw_bench_report *r, qw_buf *out)
+{
+    for (size_t i = 0; i < r->n_limits; i++) {
+        const qw_bench_limit *l = &r->limits[i];
+        bool is_first = i == 0 || l->threads != r->limits[i - 1].threads;
+        if (is_first)
+            qw_buf_printf(out, "limits, %d thread%s:", l->threads, l->threads > 1 ? "s" : "");
+        qw_buf_printf(out, "%s %s %.1f %s", is_first ? "" : ",", l->name, l->value, l->unit);
+        if (i + 1 == r->n_limits || r->limits[i + 1].threads != l->threads) qw_buf_putc(out, '\n');
+    }
+}
+
+static void print_marks(const qw_bench_report *r, qw_buf *out)
+{
+    if (r->n_marks == 0) return;
+    qw_buf_puts(out, "\nmarks\n");
+    for (size_t i = 0; i < r->n_marks; i++) {
+        const qw_bench_mark *m = &r->marks[i];
+        qw_buf_printf(out, "  %-44s %-14s %d threads %9.1f %-3s (%s %.0f) %s\n", m->what, m->shape,
+                      m->threads, m->value, m->unit, m->is_at_most ? "at most" : "at least",
+                      m->mark, qw_mark_verdict_name(m->verdict));
+    }
+}
+
+static const qw_bench_row *find_row(const qw_bench_report *r, const qw_bench_row *row)
+{
+    for (size_t i = 0; r && i < r->n_rows; i++)
+        if (qw_bench_row_is_same(&r->rows[i], row)) return &r->rows[i];
+    return NULL;
+}
+
+qw_status qw_bench_report_print(const qw_bench_report *r, const qw_bench_report *before,
+                                qw_buf *out, qw_error *err)
+{
+    qw_buf_printf(out, "machine: %s, %d cores, caches %zu KiB / %zu KiB / %zu KiB\n",
+                  r->machine.cpu, r->machine.n_cores, r->machine.cache_size[1] >> 10,
+                  r->machine.cache_size[2] >> 10, r->machine.cache_size[3] >> 10);
+    qw_buf_printf(out, "qwench %s, commit %s, kernels %s, %d rounds\n", r->version, r->commit,
+                  r->isa, r->rounds);
+    if (before)
+        qw_buf_printf(out, "before: qwench %s, commit %s, kernels %s, on %s\n", before->version,
+                      before->commit, before->isa, before->machine.cpu);
+    print_limits(r, out);
+    qw_status st = QW_OK;
+    if (r->n_rows > 0) {
+        qw_buf_putc(out, '\n');
+        qw_bench_row_print_head(out);
+    }
+    for (size_t i = 0; i < r->n_rows && st == QW_OK; i++)
+        st = qw_bench_row_print(&r->rows[i], find_row(before, &r->rows[i]), out, err);
+    print_marks(r, out);
+    return st;
+}
+
+// JSON
+
+static json_t *machine_json(const qw_bench_report *r)
+{
+    const qw_machine *m = &r->machine;
+    return json_pack("{s:s, s:i, s:[I, I, I], s:I}", "cpu", m->cpu, "cores", m->n_cores, "caches",
+                     (json_int_t)m->cache_size[1], (json_int_t)m->cache_size[2],
+                     (json_int_t)m->cache_size[3], "memory", (json_int_t)m->memory);
+}
+
+static json_t *limits_json(const qw_bench_report *r)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < r->n_limits; i++) {
+        const qw_bench_limit *l = &r->limits[i];
+        json_t *o = json_pack("{s:s, s:i, s:f, s:s}", "name", l->name, "threads", l->threads,
+                              "value", l->value, "unit", l->unit);
+        (void)json_array_append_new(list, o);
+    }
+    return list;
+}
+
+static json_t *marks_json(const qw_bench_report *r)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < r->n_marks; i++) {
+        const qw_bench_mark *m = &r->marks[i];
+        json_t *o = json_pack("{s:s, s:s, s:i, s:f, s:f, s:s, s:b, s:s}", "what", m->what, "shape",
+                              m->shape, "threads", m->threads, "value", m->value, "mark", m->mark,
+                              "unit", m->unit, "at_most", m->is_at_most, "verdict",
+                              qw_mark_verdict_name(m->verdict));
+        (void)json_array_append_new(list, o);
+    }
+    return list;
+}
+
+static json_t *rows_json(const qw_bench_report *r)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < r->n_rows; i++)
+        (void)json_array_append_new(list, qw_bench_row_to_json(&r->rows[i]));
+    return list;
+}
+
+// Everything that was added is there: a failed allocation leaves a hole.
+static bool is_whole(const json_t *report, const qw_bench_report *r)
+{
+    return report && json_is_object(json_object_get(report, "machine")) &&
+           json_array_size(json_object_get(report, "limits")) == r->n_limits &&
+           json_array_size(json_object_get(report, "rows")) == r->n_rows &&
+           json_array_size(json_object_get(report, "marks")) == r->n_marks;
+}
+
+qw_status qw_bench_report_write(const qw_bench_report *r, const char *path, qw_error *err)
+{
+    json_t *report = json_pack("{s:i, s:s, s:s, s:s, s:i, s:o*, s:o*, s:o*, s:o*}", "qwench_bench",
+                               JSON_VERSION, "version", r->version, "commit", r->commit, "isa",
+                               r->isa, "rounds", r->rounds, "machine", machine_json(r), "limits",
+                               limits_json(r), "rows", rows_json(r), "marks", marks_json(r));
+    qw_buf text;
+    qw_buf_init(&text, MAX_JSON);
+    qw_status st = is_whole(report, r) ? QW_OK : qw_fail_memory(err, 0, "the report");
+    if (st == QW_OK) {
+        qw_json_write(&text, report, false);
+        qw_buf_putc(&text, '\n');
+        st = qw_buf_check(&text, "the report", err);
+    }
+    if (st == QW_OK) st = qw_file_write_atomic(path, text.data, text.len, err);
+    qw_buf_release(&text);
+    json_decref(report);
+    return st;
+}
+
+static qw_status read_text(char *out, size_t size, const json_t *object, const char *key,
+                           qw_error *err)
+{
+    qw_str text = {"", 0};
+    qw_status st = qw_json_get_str(&text, object, key, err);
+    if (st == QW_OK && text.len < size) snprintf(out, size, "%.*s", (int)text.len, text.ptr);
+    return st;
+}
+
+static qw_status read_rows(qw_bench_report *r, const json_t *report, qw_error *err)
+{
+    const json_t *rows = json_object_get(report, "rows");
+    qw_status st = QW_OK;
+    for (size_t i = 0; i < json_array_size(rows) && st == QW_OK; i++) {
+        qw_bench_row row;
+        st = qw_bench_row_from_json(&row, json_array_get(rows, i), err);
+        if (st == QW_OK) st = qw_bench_report_add_row(r, &row, err);
+    }
+    return st;
+}
+
+static qw_status read_report(qw_bench_report *r, const json_t *report, qw_error *err)
+{
+    int64_t version = 0, rounds = 0;
+    if (!json_is_object(report))
+        return qw_fail(err, QW_ERR_FORMAT, "not the JSON of 'qwench bench': no object");
+    qw_status st = qw_json_get_i64(&version, report, "qwench_bench", INT32_MIN, INT32_MAX, err);
+    if (st == QW_OK && version != JSON_VERSION)
+        return qw_fail(err, QW_ERR_FORMAT,
+                       "not the JSON of this version of 'qwench bench': 'qwench_bench' must be %d",
+                       JSON_VERSION);
+    if (st == QW_OK) st = qw_json_get_i64(&rounds, report, "rounds", 0, INT32_MAX, err);
+    if (st == QW_OK) st = read_text(r->version, sizeof r->version, report, "version", err);
+    if (st == QW_OK) st = read_text(r->commit, sizeof r->commit, report, "commit", err);
+    if (st == QW_OK) st = read_text(r->isa, sizeof r->isa, report, "isa", err);
+    const json_t *machine = json_object_get(report, "machine");
+    if (st == QW_OK && json_is_object(machine))
+        st = read_text(r->machine.cpu, sizeof r->machine.cpu, machine, "cpu", err);
+    r->rounds = (int)rounds;
+    return st == QW_OK ? read_rows(r, report, err) : st;
+}
+
+qw_status qw_bench_report_read(qw_bench_report *out, const char *path, qw_error *err)
+{
+    json_t *report;
+    qw_status st = qw_json_load(&report, path, MAX_JSON, err);
+    if (st != QW_OK) return st;
+    qw_bench_report r = {0};
+    st = read_report(&r, report, err);
+    json_decref(report);
+    if (st != QW_OK) {
+        qw_bench_report_release(&r);
+        return qw_context(err, st, "reading '%s'", path);
+    }
+    *out = r;
+    return QW_OK;
+}
