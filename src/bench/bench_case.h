@@ -15,6 +15,7 @@ typedef struct qw_bench_env {
     qw_dtype kv_dtype;  /* BF16, or F32 with f32 weights */
     bool round;         /* activations are rounded to bfloat16 */
     qw_limit_kind peak; /* what products run on */
+    double barrier_ns;  /* of an operation without work */
     const qw_bench_buffer *buffer;
 } qw_bench_env;
 
@@ -60,5 +61,21 @@ QW_MUST_CHECK qw_status qw_bench_rope_case(qw_bench_case *out, const qw_bench_en
  */
 QW_MUST_CHECK qw_status qw_bench_sample_case(qw_bench_case *out, const qw_bench_env *env,
                                              qw_error *err);
+
+/** A model with made-up weights, shared by the rows that run whole steps of it. */
+typedef struct qw_bench_step_model qw_bench_step_model;
+
+/** Load the environment's model for steps of at most `max_tokens` tokens; BF16 weights only. */
+QW_MUST_CHECK qw_status qw_bench_step_model_new(qw_bench_step_model **out, const qw_bench_env *env,
+                                                int max_tokens, qw_error *err);
+/** The cases made from it keep the model alive. NULL is fine. */
+void qw_bench_step_model_drop(qw_bench_step_model *m);
+
+/** m sequences, each with its next token after `context` positions: forward, lm_head, sampling. */
+QW_MUST_CHECK qw_status qw_bench_decode_step_case(qw_bench_case *out, qw_bench_step_model *model,
+                                                  int m, int context, qw_error *err);
+/** A prompt of m tokens, and the choice of the token behind it. */
+QW_MUST_CHECK qw_status qw_bench_prefill_step_case(qw_bench_case *out, qw_bench_step_model *model,
+                                                   int m, qw_error *err);
 
 #endif

@@ -5,7 +5,10 @@
 #include "base/mem.h"
 #include "bench/bench_group.h"
 
-enum { LIMIT_SLICES = 5 };
+enum {
+    LIMIT_SLICES = 5,
+    MAX_STREAMS = 64, /* up to here tokens are streams that decode; more are a prompt */
+};
 
 static const struct {
     const char *name;
@@ -33,6 +36,7 @@ typedef struct thread_block {
     int n; /* threads */
     double best_spin;
     double limits[QW_N_LIMITS]; /* medians of the first block */
+    double barrier_ns;
 } thread_block;
 
 typedef struct bench_run {
@@ -80,6 +84,10 @@ static qw_status add_limits(bench_run *r, qw_limit_meter *meter, thread_block *b
     if (st == QW_OK && b->n > 1)
         st = qw_bench_report_add_limit(report, "handover", b->n,
                                        qw_stats_median(handovers, LIMIT_SLICES), "ns", err);
+    for (int i = 0; i < LIMIT_SLICES; i++) slices[i] = qw_limit_meter_barrier_ns(meter);
+    b->barrier_ns = qw_stats_median(slices, LIMIT_SLICES);
+    if (st == QW_OK)
+        st = qw_bench_report_add_limit(report, "barrier", b->n, b->barrier_ns, "ns", err);
     if (st == QW_OK)
         st = qw_bench_report_add_limit(report, "spin", b->n, b->best_spin, "nop/ns", err);
     return st;
@@ -106,7 +114,7 @@ static qw_status add_products(qw_bench_group *g, const qw_bench_env *env, const 
             st = add_case(g, st, &c, err);
         }
         // A prompt's head is computed for its last token only.
-        if (st == QW_OK && o->ops & QW_BENCH_HEAD && m <= 64) {
+        if (st == QW_OK && o->ops & QW_BENCH_HEAD && m <= MAX_STREAMS) {
             st = qw_bench_head_case(&c, env, m, err);
             st = add_case(g, st, &c, err);
         }
@@ -122,10 +130,10 @@ static qw_status add_attention(qw_bench_group *g, const qw_bench_env *env,
         for (size_t j = 0; j < o->n_contexts && st == QW_OK; j++) {
             int m = (int)o->m[i], context = (int)o->contexts[j];
             qw_bench_case c;
-            // Up to 64 tokens are streams that decode; more are a prompt.
-            if (m > 64 && m > context) continue;
-            st = m <= 64 ? qw_bench_decode_attention_case(&c, env, m, context, err)
-                         : qw_bench_prefill_attention_case(&c, env, m, context, err);
+            bool is_decode = m <= MAX_STREAMS;
+            if (!is_decode && m > context) continue;
+            st = is_decode ? qw_bench_decode_attention_case(&c, env, m, context, err)
+                           : qw_bench_prefill_attention_case(&c, env, m, context, err);
             st = add_case(g, st, &c, err);
         }
     }
@@ -147,6 +155,27 @@ static qw_status add_norms(qw_bench_group *g, const qw_bench_env *env, const qw_
     return st;
 }
 
+// Whole steps at the first context: its KV is counted, but should not be what is measured.
+static qw_status add_steps(qw_bench_group *g, const qw_bench_env *env, const qw_bench_options *o,
+                           qw_error *err)
+{
+    qw_bench_step_model *model;
+    int max_tokens = 1;
+    for (size_t i = 0; i < o->n_m; i++)
+        if (o->m[i] > max_tokens) max_tokens = (int)o->m[i];
+    qw_status st = qw_bench_step_model_new(&model, env, max_tokens, err);
+    if (st != QW_OK) return st;
+    for (size_t i = 0; i < o->n_m && st == QW_OK; i++) {
+        int m = (int)o->m[i];
+        qw_bench_case c;
+        st = m <= MAX_STREAMS ? qw_bench_decode_step_case(&c, model, m, (int)o->contexts[0], err)
+                              : qw_bench_prefill_step_case(&c, model, m, err);
+        st = add_case(g, st, &c, err);
+    }
+    qw_bench_step_model_drop(model);
+    return st;
+}
+
 static qw_status add_rows(qw_bench_group *g, const qw_bench_env *env, const qw_bench_options *o,
                           bool is_first_model, qw_error *err)
 {
@@ -158,6 +187,9 @@ static qw_status add_rows(qw_bench_group *g, const qw_bench_env *env, const qw_b
         st = qw_bench_sample_case(&c, env, err);
         st = add_case(g, st, &c, err);
     }
+    // Made-up weights are BF16.
+    if (st == QW_OK && o->ops & QW_BENCH_STEP && env->dtype == QW_DTYPE_BF16)
+        st = add_steps(g, env, o, err);
     return st;
 }
 
@@ -176,6 +208,7 @@ static qw_status run_group(bench_run *r, size_t i_threads, qw_backend *be, qw_li
                         .config = &r->configs[i_model],
                         .model = o->models[i_model].name,
                         .format = o->formats[i_format],
+                        .barrier_ns = b->barrier_ns,
                         .buffer = &r->buffer};
     if (!qw_bench_format_dtype(&env.dtype, env.format))
         return qw_fail(err, QW_ERR_USAGE, "--format '%s' is unknown; choose bf16, f16 or f32",

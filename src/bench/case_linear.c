@@ -91,18 +91,17 @@ static void fill_rows(float *x, size_t stride, int width, int m)
 static qw_status place_weights(linear_case *c, const product_shape *s, qw_error *err)
 {
     const qw_bench_env *env = c->env;
-    int rows[2] = {s->n / s->n_segments, s->n / s->n_segments};
-    const qw_dtype dtypes[2] = {env->dtype, env->dtype};
-    qw_linear w = {.dtype = env->dtype, .k = s->k, .n_segments = s->n_segments};
-    if (!qw_linear_bytes(&w.size, rows, dtypes, s->n_segments, s->k))
-        return qw_fail(err, QW_ERR_NO_MEMORY, "a product of %d x %d does not fit in memory", s->n,
-                       s->k);
-    for (int i = 0; i < s->n_segments; i++) {
-        w.segment_column[i] = 16 * w.n_panels;
-        w.n_panels += (rows[i] + 15) / 16;
-    }
-    w.panel_size = w.size / (size_t)w.n_panels;
-    w.kp = (int)(w.panel_size / 16 / (size_t)(qw_dtype_bits(w.dtype) / 8));
+    qw_linear w;
+    qw_host_matrix segments[2];
+    for (int i = 0; i < s->n_segments; i++)
+        segments[i] =
+            (qw_host_matrix){.dtype = env->dtype, .rows = s->n / s->n_segments, .cols = s->k};
+    const qw_linear_source source = {.segments = segments,
+                                     .n_segments = s->n_segments,
+                                     .concat = s->n_segments == 2 ? QW_CONCAT_INTERLEAVE
+                                                                  : QW_CONCAT_STACK};
+    qw_status st = qw_linear_plan(&w, &source, err);
+    if (st != QW_OK) return st;
     c->copy_stride = (w.size + 4095) / 4096 * 4096;
     c->n_copies = env->buffer->size / c->copy_stride;
     c->w = w;

@@ -223,6 +223,15 @@ double qw_limit_meter_measure(qw_limit_meter *m, qw_limit_kind kind)
     return 0;
 }
 
+double qw_limit_meter_barrier_ns(qw_limit_meter *m)
+{
+    enum { JOBS = 1000 };
+    qw_thread_pool_run(m->pool, wake, NULL);
+    int64_t start = qw_clock_ns();
+    for (int i = 0; i < JOBS; i++) qw_thread_pool_run(m->pool, wake, NULL);
+    return (double)(qw_clock_ns() - start) / JOBS;
+}
+
 typedef struct cached_job {
     const qw_limit_meter *m;
     size_t size, n_passes;

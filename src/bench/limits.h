@@ -42,6 +42,10 @@ qw_probe qw_limit_meter_probe(qw_limit_meter *m);
 /** One slice of about 25 ms on all threads: bytes or operations per second. */
 double qw_limit_meter_measure(qw_limit_meter *m, qw_limit_kind kind);
 
+/** Nanoseconds that a job without work takes: what each operation of a step pays for its threads.
+ */
+double qw_limit_meter_barrier_ns(qw_limit_meter *m);
+
 /** Bytes per second of all threads, each reading `size` bytes of its own again and again. */
 double qw_limit_meter_read_cached(qw_limit_meter *m, size_t size);
 

@@ -81,8 +81,7 @@ typedef qw_status qw_tensor_read_fn(void *ctx, const qw_stored_tensor *t, size_t
                                     size_t size, qw_error *err);
 /** The same for tensors that lie in no memory (data NULL): their bytes are asked for in pieces. */
 QW_MUST_CHECK qw_status qw_safetensors_write_from(const char *path, const qw_stored_tensor *tensors,
-                                                  size_t n,
-                                                  const qw_safetensors_metadata *metadata,
+                                                  size_t n, const qw_safetensors_metadata *metadata,
                                                   size_t n_metadata, qw_tensor_read_fn *read,
                                                   void *read_ctx, qw_error *err);
 

@@ -1,0 +1,121 @@
+#include "bench/profile.h"
+
+#include "base/clock.h"
+
+static qw_profile *self(qw_backend *be)
+{
+    return (qw_profile *)be; // base is the first member
+}
+
+static void add(qw_profile *p, qw_profile_part part, int64_t start_ns)
+{
+    p->ns[part] += qw_clock_ns() - start_ns;
+    p->n_calls++;
+}
+
+static void embed(qw_backend *be, float *y, size_t y_stride, const qw_host_matrix *table,
+                  const int32_t *ids, int n_ids)
+{
+    qw_profile *p = self(be);
+    int64_t start = qw_clock_ns();
+    p->inner->ops->embed(p->inner, y, y_stride, table, ids, n_ids);
+    add(p, QW_PROFILE_OTHER, start);
+}
+
+static void rms_norm(qw_backend *be, float *y, size_t y_stride, const float *x, size_t x_stride,
+                     const float *weight, int n, float eps, int n_rows, bool round)
+{
+    qw_profile *p = self(be);
+    int64_t start = qw_clock_ns();
+    p->inner->ops->rms_norm(p->inner, y, y_stride, x, x_stride, weight, n, eps, n_rows, round);
+    add(p, QW_PROFILE_NORMS, start);
+}
+
+static void linear(qw_backend *be, float *y, size_t y_stride, const float *x, size_t x_stride,
+                   const qw_linear *w, int n_rows, qw_epilogue epilogue, bool round)
+{
+    qw_profile *p = self(be);
+    int64_t start = qw_clock_ns();
+    p->inner->ops->linear(p->inner, y, y_stride, x, x_stride, w, n_rows, epilogue, round);
+    add(p, QW_PROFILE_PRODUCTS, start);
+}
+
+static void norm_rope_store(qw_backend *be, const qw_qkv_args *args)
+{
+    qw_profile *p = self(be);
+    int64_t start = qw_clock_ns();
+    p->inner->ops->norm_rope_store(p->inner, args);
+    add(p, QW_PROFILE_NORMS, start);
+}
+
+static void attention(qw_backend *be, const qw_attention_args *args)
+{
+    qw_profile *p = self(be);
+    int64_t start = qw_clock_ns();
+    p->inner->ops->attention(p->inner, args);
+    add(p, QW_PROFILE_ATTENTION, start);
+}
+
+static void gather_rows(qw_backend *be, float *y, size_t y_stride, const float *x, size_t x_stride,
+                        const int32_t *rows, int n_rows, int n)
+{
+    qw_profile *p = self(be);
+    int64_t start = qw_clock_ns();
+    p->inner->ops->gather_rows(p->inner, y, y_stride, x, x_stride, rows, n_rows, n);
+    add(p, QW_PROFILE_OTHER, start);
+}
+
+static const qw_ops timed_ops = {
+    .embed = embed,
+    .rms_norm = rms_norm,
+    .linear = linear,
+    .norm_rope_store = norm_rope_store,
+    .attention = attention,
+    .gather_rows = gather_rows,
+};
+
+// Loading is not timed.
+
+static qw_status linear_pack(qw_backend *be, qw_linear *out, const qw_linear_source *source,
+                             qw_error *err)
+{
+    qw_backend *inner = self(be)->inner;
+    return inner->linear_pack(inner, out, source, err);
+}
+
+static qw_status linear_write(qw_backend *be, const qw_linear *w, const qw_linear_source *source,
+                              qw_linear_sink *sink, void *sink_ctx, qw_error *err)
+{
+    qw_backend *inner = self(be)->inner;
+    return inner->linear_write(inner, w, source, sink, sink_ctx, err);
+}
+
+static void linear_release(qw_backend *be, qw_linear *w)
+{
+    qw_backend *inner = self(be)->inner;
+    inner->linear_release(inner, w);
+}
+
+static void fill_rows(qw_backend *be, void *out, const qw_host_matrix *m)
+{
+    qw_backend *inner = self(be)->inner;
+    inner->fill_rows(inner, out, m);
+}
+
+static void stay_open(qw_backend *be)
+{
+    (void)be; // the inner device belongs to somebody else
+}
+
+void qw_profile_init(qw_profile *p, qw_backend *inner)
+{
+    *p = (qw_profile){.base = {.ops = &timed_ops,
+                               .isa = inner->isa,
+                               .n_threads = inner->n_threads,
+                               .linear_pack = linear_pack,
+                               .linear_write = linear_write,
+                               .linear_release = linear_release,
+                               .fill_rows = fill_rows,
+                               .close = stay_open},
+                      .inner = inner};
+}
