@@ -19,6 +19,8 @@ set_target_properties(qwench_docs PROPERTIES OUTPUT_NAME qwench-docs)
 set(docs ${CMAKE_BINARY_DIR}/docs)
 add_custom_command(OUTPUT ${docs}/made
   COMMAND ${CMAKE_COMMAND} -E rm -rf ${docs}
+  COMMAND ${CMAKE_COMMAND} -E make_directory ${docs}/share/man/man1
+    ${docs}/share/bash-completion/completions ${docs}/share/zsh/site-functions
   COMMAND qwench_docs ${QWENCH_VERSION} ${docs}
   COMMAND ${CMAKE_COMMAND} -E touch ${docs}/made
   DEPENDS qwench_docs VERBATIM)

@@ -149,7 +149,7 @@ def check_guard(path, problems):
 
 def check_names(problems):
     places = collections.defaultdict(list)
-    for path in sources({".c", ".h", ".py", ".sh"}, "src", "include", "tests", "scripts"):
+    for path in sources({".c", ".h", ".py", ".sh"}, "src", "include", "tests", "tools", "scripts"):
         places[path.name].append(path.relative_to(ROOT).as_posix())
     for paths in places.values():
         if len(paths) > 1:
@@ -199,7 +199,7 @@ def main():
     parser.add_argument("--no-compile", action="store_true", help="do not compile the headers")
     args = parser.parse_args()
     problems = []
-    files = sources({".c", ".h"}, "src", "include", "tests")
+    files = sources({".c", ".h"}, "src", "include", "tests", "tools")
     for path in files:
         check_file(path, problems)
         if path.suffix == ".h":

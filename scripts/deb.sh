@@ -19,12 +19,14 @@ arch=$(dpkg --print-architecture)
 maintainer="${DEBFULLNAME:-qwench developers} <${DEBEMAIL:-qwench@example.org}>"
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date -r VERSION +%s)}
 export SOURCE_DATE_EPOCH # dpkg-deb takes it as the time of all files that are newer
+year=$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 root=$work/root
 doc=$root/usr/share/doc/qwench
 
 DESTDIR=$root cmake --install "$build" --prefix /usr >/dev/null
+rm -f "$build/install_manifest.txt" # in the way of another user who installs
 mkdir -p "$root/usr/share/zsh" "$doc" "$root/DEBIAN"
 mv "$root/usr/share/zsh/site-functions" "$root/usr/share/zsh/vendor-completions"
 strip --remove-section=.comment --remove-section=.note "$root/usr/bin/qwench"
@@ -35,12 +37,12 @@ Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: qwench
 
 Files: *
-Copyright: the qwench developers
+Copyright: $year the qwench developers
 License: Apache-2.0
 
 Files: share/tokenizer/* models/tiny/tokenizer.json models/tiny/tokenizer_config.json
  models/tiny/chat_template.jinja
-Copyright: Alibaba Cloud (the Qwen team)
+Copyright: 2024-2025 the Qwen team, Alibaba Cloud
 License: Apache-2.0
 
 License: Apache-2.0

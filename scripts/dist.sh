@@ -11,6 +11,6 @@ if ! git rev-parse --git-dir >/dev/null 2>&1; then
 fi
 git diff --quiet HEAD || echo "qwench: changes that are not committed are left out" >&2
 mkdir -p build
-git -c core.abbrev=12 archive --prefix="qwench-$version/" --format=tar HEAD | gzip -9n >"$out.part"
+git archive --prefix="qwench-$version/" --format=tar HEAD | gzip -9n >"$out.part"
 mv "$out.part" "$out"
 echo "$out: $(git rev-parse --short HEAD), $(wc -c <"$out") bytes"

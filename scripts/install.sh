@@ -50,6 +50,7 @@ is_foreign() {
 install_all() {
     build=$1
     DESTDIR=$work/stage cmake --install "$build" --prefix / >/dev/null
+    rm -f "$build/install_manifest.txt" # not root's, for whoever installs next
     (cd "$work/stage" && find . ! -type d | sed 's|^\./||' | LC_ALL=C sort) >"$work/staged"
     while IFS= read -r path; do
         if is_foreign "$path"; then

@@ -246,7 +246,7 @@ static const qw_command_example kernels_examples[] = {
      "measure and keep the results"},
     {"qwench bench kernels --shape 0.6b --op linear,attn --compare before.json",
      "measure again and compare"},
-    {NULL},
+    {0},
 };
 
 static const qw_command kernels = {

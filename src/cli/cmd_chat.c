@@ -521,7 +521,7 @@ static const qw_command_example examples[] = {
     {"qwench chat ~/models/Qwen3-8B --fold --temperature 0.6",
      "without the thinking on the screen"},
     {"echo \"What is 47 + 38?\" | qwench chat", "from a script"},
-    {NULL},
+    {0},
 };
 
 const qw_command qw_cmd_chat = {

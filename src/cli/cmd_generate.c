@@ -447,7 +447,7 @@ static const qw_command_example examples[] = {
      "answer a question, the same way every time"},
     {"qwench generate ~/models/Qwen3-0.6B -f requests.jsonl --json > answers.jsonl",
      "answer all requests of a file together, in their order"},
-    {NULL},
+    {0},
 };
 
 const qw_command qw_cmd_generate = {

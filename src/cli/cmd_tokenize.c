@@ -142,7 +142,7 @@ static const qw_command_example examples[] = {
     {"qwench tokenize ~/models/Qwen3-0.6B -f texts.jsonl | qwench tokenize ~/models/Qwen3-0.6B "
      "--decode",
      "there and back"},
-    {NULL},
+    {0},
 };
 
 const qw_command qw_cmd_tokenize = {

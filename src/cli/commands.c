@@ -11,7 +11,7 @@ static const qw_command_example examples[] = {
     {"qwench chat", "talk to the built-in model"},
     {"qwench chat ~/models/Qwen3-0.6B", "talk to a downloaded checkpoint"},
     {"qwench generate --chat -p \"What is 47 + 38?\"", "one question, one answer"},
-    {NULL},
+    {0},
 };
 
 const qw_command qw_commands = {

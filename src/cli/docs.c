@@ -9,21 +9,21 @@ const qw_command_word qw_docs_environment[] = {
     {"QWENCH_LOG", "LEVEL",
      "what is told on standard error: error, warn (the default), info, debug or trace"},
     {"XDG_CACHE_HOME", "DIR", "where the cache directory qwench is made, instead of ~/.cache"},
-    {NULL},
+    {0},
 };
 
 const qw_command_word qw_docs_files[] = {
     {"../share/qwench/models/tiny", "", "the built-in model, beside the program's directory"},
     {"~/.cache/qwench", "",
      "compiled tokenizers, and the history of qwench chat; can be deleted at any time"},
-    {NULL},
+    {0},
 };
 
 const qw_command_word qw_docs_exit_status[] = {
     {"0", "", "done"},
     {"1", "", "something failed; the last line on standard error says what and where"},
     {"2", "", "wrong usage: an unknown option, or a value that is not allowed"},
-    {NULL},
+    {0},
 };
 
 static qw_status add_page(qw_docs *d, const qw_command *command, const char *group, qw_error *err)

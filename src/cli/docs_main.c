@@ -1,4 +1,5 @@
-// qwench-docs VERSION DIR: writes what is made of the option tables, laid out as it is installed:
+// qwench-docs VERSION DIR: writes what is made of the option tables into folders that are there,
+// laid out as it is installed:
 //
 //   DIR/share/man/man1/qwench.1, qwench-chat.1, ...
 //   DIR/share/bash-completion/completions/{qwench,vllm}
@@ -23,7 +24,6 @@ static qw_status write_file(writer *w, const char *folder, const char *name, qw_
     char *path = dir ? qw_file_join(dir, name) : NULL;
     qw_status st = path ? QW_OK : qw_fail_memory(err, 0, "a path");
     if (st == QW_OK) st = qw_buf_check(&w->text, name, err);
-    if (st == QW_OK) st = qw_file_make_dirs(dir, err);
     if (st == QW_OK) st = qw_file_write_atomic(path, w->text.data, w->text.len, err);
     qw_buf_clear(&w->text);
     qw_mem_free(path);

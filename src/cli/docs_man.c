@@ -148,7 +148,7 @@ static void put_commands(const qw_docs *d, const qw_doc_page *page, qw_buf *out)
     static const qw_command_word options[] = {
         {"-h, --help", "", "list the commands"},
         {"-v, --version", "", "print the version and the commit it was built from"},
-        {NULL},
+        {0},
     };
     put_section(out, "OPTIONS", options);
 }

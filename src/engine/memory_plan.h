@@ -27,8 +27,8 @@ typedef struct qw_memory_plan {
     size_t budget; /* bytes: fraction * limit */
     int32_t max_model_len;
     int32_t n_blocks;
-    size_t kv;    /* bytes of the pool: reserved at start, committed on touch */
-    size_t total; /* weights + activations + kv: the worst case */
+    size_t kv;             /* bytes of the pool: reserved at start, committed on touch */
+    size_t total;          /* weights + activations + kv: the worst case */
     size_t mapped_weights; /* bytes of the packed cache that `weights` lie in, set once they are
                               loaded; 0: they are in memory */
 } qw_memory_plan;

@@ -164,7 +164,7 @@ static qw_status prepare_arguments(json_t *function, const place *at, qw_error *
         return wrong_type(err, &arguments_at, "an object or a string of JSON", arguments);
     json_t *parsed = NULL;
     qw_status st = qw_json_parse_digits(&parsed, json_string_value(arguments),
-                                 json_string_length(arguments), arguments_at.text, err);
+                                        json_string_length(arguments), arguments_at.text, err);
     return st == QW_OK ? set_new_member(function, "arguments", parsed, err) : st;
 }
 

@@ -75,4 +75,14 @@ QW_MUST_CHECK qw_status qw_safetensors_write(const char *path, const qw_stored_t
                                              size_t n, const qw_safetensors_metadata *metadata,
                                              size_t n_metadata, qw_error *err);
 
+/** Supplies `size` bytes of a tensor's data from byte `offset` on; both are multiples of 8 except
+ *  at the tensor's end. */
+typedef qw_status qw_tensor_read_fn(void *ctx, const qw_stored_tensor *t, size_t offset, void *out,
+                                    size_t size, qw_error *err);
+/** The same for tensors that lie in no memory (data NULL): their bytes are asked for in pieces. */
+QW_MUST_CHECK qw_status qw_safetensors_write_from(const char *path, const qw_stored_tensor *tensors,
+                                                  size_t n, const qw_safetensors_metadata *metadata,
+                                                  size_t n_metadata, qw_tensor_read_fn *read,
+                                                  void *read_ctx, qw_error *err);
+
 #endif

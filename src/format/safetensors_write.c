@@ -100,15 +100,38 @@ static qw_status build_header(qw_buf *b, const qw_stored_tensor *const *sorted, 
     return QW_OK;
 }
 
+// Where the bytes of tensors come from that lie in no memory.
+typedef struct reader {
+    qw_tensor_read_fn *read;
+    void *ctx;
+} reader;
+
+static qw_status write_tensor(qw_file_writer *w, const qw_stored_tensor *t, const reader *from,
+                              qw_error *err)
+{
+    if (t->data || t->size == 0) return qw_file_writer_append(w, t->data, t->size, err);
+    const size_t piece_size = (size_t)1 << 20;
+    uint8_t *piece = qw_mem_alloc(piece_size);
+    if (!piece) return qw_fail_memory(err, piece_size, "writing a tensor");
+    qw_status st = QW_OK;
+    for (size_t offset = 0; offset < t->size && st == QW_OK; offset += piece_size) {
+        size_t size = t->size - offset < piece_size ? t->size - offset : piece_size;
+        st = from->read(from->ctx, t, offset, piece, size, err);
+        if (st == QW_OK) st = qw_file_writer_append(w, piece, size, err);
+    }
+    qw_mem_free(piece);
+    return st;
+}
+
 static qw_status write_file(const char *path, const qw_buf *header,
-                            const qw_stored_tensor *const *sorted, size_t n, qw_error *err)
+                            const qw_stored_tensor *const *sorted, size_t n, const reader *from,
+                            qw_error *err)
 {
     qw_file_writer w;
     qw_status st = qw_file_writer_open(&w, path, err);
     if (st != QW_OK) return st;
     st = qw_file_writer_append(&w, header->data, header->len, err);
-    for (size_t i = 0; st == QW_OK && i < n; i++)
-        st = qw_file_writer_append(&w, sorted[i]->data, sorted[i]->size, err);
+    for (size_t i = 0; st == QW_OK && i < n; i++) st = write_tensor(&w, sorted[i], from, err);
     if (st == QW_OK) return qw_file_writer_commit(&w, err);
     qw_file_writer_abort(&w);
     return st;
@@ -118,6 +141,14 @@ qw_status qw_safetensors_write(const char *path, const qw_stored_tensor *tensors
                                const qw_safetensors_metadata *metadata, size_t n_metadata,
                                qw_error *err)
 {
+    return qw_safetensors_write_from(path, tensors, n, metadata, n_metadata, NULL, NULL, err);
+}
+
+qw_status qw_safetensors_write_from(const char *path, const qw_stored_tensor *tensors, size_t n,
+                                    const qw_safetensors_metadata *metadata, size_t n_metadata,
+                                    qw_tensor_read_fn *read, void *read_ctx, qw_error *err)
+{
+    const reader from = {read, read_ctx};
     qw_map names, keys;
     qw_map_init(&names);
     qw_map_init(&keys);
@@ -134,7 +165,7 @@ qw_status qw_safetensors_write(const char *path, const qw_stored_tensor *tensors
     if (st != QW_OK) goto out;
     qsort(sorted, n, sizeof *sorted, compare_for_writing);
     st = build_header(&header, sorted, n, metadata, n_metadata, err);
-    if (st == QW_OK) st = write_file(path, &header, sorted, n, err);
+    if (st == QW_OK) st = write_file(path, &header, sorted, n, &from, err);
 out:
     qw_mem_free(sorted);
     qw_buf_release(&header);

@@ -119,7 +119,8 @@ qw_status qw_tokenizer_open(qw_tokenizer **out, const char *model_dir, const cha
     qw_tokenizer *t = NULL;
     qw_error why, note = {QW_OK, ""};
     qw_status st = sources_open(&s, model_dir, err);
-    if (st == QW_OK && cache_dir) st = qw_cache_path(&path, cache_dir, model_dir, QW_STR(""), "qwtok", err);
+    if (st == QW_OK && cache_dir)
+        st = qw_cache_path(&path, cache_dir, model_dir, QW_STR(""), "qwtok", err);
     if (st != QW_OK) goto out;
     if (path && qw_file_exists(path) && read_cache(&t, path, &s, &why) != QW_OK)
         take_note(&note, "rebuilt the tokenizer's cache", path, &why);

@@ -1,5 +1,6 @@
 #include "model/packed_weights.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "format/cache_path.h"
@@ -151,8 +152,11 @@ static bool get_file(qw_weight_cache *out, const loader *l, const char *path,
         }
         QW_LOG(QW_LOG_INFO, "packed_weights", "packing again, not using '%s': %s", path, why.text);
     }
+    int64_t start_ns = qw_clock_ns();
     if (pack_into_file(l, path, fingerprint, out, &why) == QW_OK) {
-        QW_LOG(QW_LOG_INFO, "packed_weights", "packed the weights into '%s'", path);
+        double seconds = (double)(qw_clock_ns() - start_ns) * 1e-9;
+        QW_LOG(QW_LOG_INFO, "packed_weights", "packed the weights into '%s' GB=%.3f s=%.2f", path,
+               (double)out->file.size * 1e-9, seconds);
         return true;
     }
     QW_LOG(QW_LOG_INFO, "packed_weights", "packed weights stay in memory, not in '%s': %s", path,

@@ -111,10 +111,6 @@ def check_terminal(tmp):
     (tmp / "bad.json").write_text('{"messages": [{"role": 3}]}')
     t.command(f"/load {tmp}/bad.json", "messages[0]")
     t.command("/reset", "a new conversation")
-    t.send("/system 你好，世界\x7f界 é\n")  # backspace takes a whole character
-    t.wait(PROMPT)
-    t.command(f"/save {saved}", "saved 1 messages")
-    check(json.loads(saved.read_text())["messages"][0]["content"] == "你好，世界 é", "typed UTF-8")
     t.send("/system You are brief.\n")
     t.wait(PROMPT)
     t.command("/reset", "with the system message")

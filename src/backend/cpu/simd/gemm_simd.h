@@ -12,7 +12,7 @@
 #include "backend/cpu/simd/tile_simd.h"
 
 enum {
-    GEMM_EXPAND_F16 = 3, /* rows: the conversion takes several shuffles per line */
+    GEMM_EXPAND_F16 = 7, /* rows: the conversion takes several shuffles per line */
 };
 
 // One copy of the register tiles per kind of operand.
@@ -54,19 +54,18 @@ V16_INLINE void gemm_expand(float *out, gemm_kind kind, const gemm_block *b, int
     }
 }
 
-// Rows in tiles of nearly equal height over one block. The first tile brings weights that come
-// straight from memory into L1.
-V16_INLINE void gemm_all_rows(gemm_kind kind, gemm_block b, int n_rows, int n_panels)
+// Rows in tiles of nearly equal height over one block. When the weights are not `widened` they come
+// from memory, and the first tile brings them into L1.
+V16_INLINE void gemm_all_rows(gemm_kind kind, bool widened, gemm_block b, int n_rows, int n_panels)
 {
     int n_tiles = (n_rows + GEMM_ROWS - 1) / GEMM_ROWS;
     for (int t = 0; t < n_tiles; t++) {
         int n = (n_rows + n_tiles - 1 - t) / n_tiles;
+        bool cold = !widened && t == 0;
         if (kind == GEMM_F32)
-            gemm_slab_f32(n, b, n_panels);
-        else if (t == 0)
-            gemm_stream_bf16(n, b, n_panels);
+            cold ? gemm_stream_f32(n, b, n_panels) : gemm_slab_f32(n, b, n_panels);
         else
-            gemm_slab_bf16(n, b, n_panels);
+            cold ? gemm_stream_bf16(n, b, n_panels) : gemm_slab_bf16(n, b, n_panels);
         b.x += (size_t)n * b.x_stride;
         b.c += (size_t)n * b.c_stride;
     }
@@ -93,7 +92,7 @@ V16_INLINE void gemm_many(gemm_kind kind, bool expand, gemm_block b, int n_panel
                 block.w = (const uint8_t *)slab;
                 block.panel_stride = (ptrdiff_t)n_k * 64;
             }
-            gemm_all_rows(expand ? GEMM_F32 : kind, block, n_rows, n);
+            gemm_all_rows(expand ? GEMM_F32 : kind, expand, block, n_rows, n);
         }
     }
 }

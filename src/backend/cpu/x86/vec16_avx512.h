@@ -39,7 +39,8 @@ V16_INLINE void v16_store(float *p, v16 v)
 // The first n lanes, n of any size.
 V16_INLINE __mmask16 v16_mask(int n)
 {
-    return n >= 16 ? (__mmask16)0xFFFF : n <= 0 ? (__mmask16)0 : (__mmask16)((1u << n) - 1);
+    unsigned mask = n >= 16 ? 0xFFFFu : n <= 0 ? 0 : (1u << n) - 1;
+    return (__mmask16)mask;
 }
 
 V16_INLINE v16 v16_load_n(const float *p, int n)
