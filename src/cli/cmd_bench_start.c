@@ -5,12 +5,12 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "bench/bench_start.h"
+#include "bench/json_fields.h"
 #include "bench/limits.h"
 #include "bench/machine.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/session.h"
-#include "format/json.h"
 
 typedef struct start_options {
     int64_t prompt_tokens, generate, starts, rounds;
@@ -318,35 +318,37 @@ static void print_result(const start_result *r, const start_options *o, const ch
                   (double)r->planned / (1 << 20), r->peak_rss <= max_rss(r) ? "met" : "missed");
 }
 
-static json_t *summary_json(const qw_summary *s)
-{
-    return json_pack("{s:f, s:f, s:f, s:f}", "min", s->min, "p10", s->p10, "p50", s->p50, "p90",
-                     s->p90);
-}
-
 static qw_status write_json(const start_result *r, const start_options *o, const char *model,
                             const qw_program *program, qw_error *err)
 {
     qw_machine machine;
     qw_machine_detect(&machine);
-    json_t *root = json_pack(
-        "{s:i, s:s, s:s, s:s, s:s, s:i, s:s, s:I, s:I, s:o*, s:o*, s:o*, s:o*, s:f, s:I, s:I, s:I, "
-        "s:I, s:I}",
-        "qwench_bench_start", 1, "version", program->version, "commit", program->commit, "cpu",
-        machine.cpu, "isa", r->isa, "threads", r->n_threads, "model", model, "prompt_tokens",
-        (json_int_t)o->prompt_tokens, "generated_tokens", (json_int_t)o->generate, "first_token_s",
-        summary_json(&r->first_token_s), "warm_forward_s", summary_json(&r->warm_s),
-        "prompt_tokens_per_s", summary_json(&r->prompt_rate), "generated_tokens_per_s",
-        summary_json(&r->decode_rate), "start_s", r->n_total ? start_s(r) : 0, "clean",
-        (json_int_t)r->n_clean, "total", (json_int_t)r->n_total, "peak_rss",
-        (json_int_t)r->peak_rss, "planned", (json_int_t)r->planned, "rss_limit",
-        (json_int_t)max_rss(r));
-    if (!root) return qw_fail_memory(err, 0, "the results");
     qw_buf text;
     qw_buf_init(&text, (size_t)1 << 20);
-    qw_json_write(&text, root, false);
+    qw_fields_open(&text, NULL, '{');
+    qw_fields_count(&text, "qwench_bench_start", 1);
+    qw_fields_text(&text, "version", program->version);
+    qw_fields_text(&text, "commit", program->commit);
+    qw_fields_text(&text, "cpu", machine.cpu);
+    qw_fields_text(&text, "isa", r->isa);
+    qw_fields_count(&text, "threads", r->n_threads);
+    qw_fields_text(&text, "model", model);
+    qw_fields_count(&text, "prompt_tokens", o->prompt_tokens);
+    qw_fields_count(&text, "generated_tokens", o->generate);
+    qw_fields_summary(&text, "warm_forward_s", &r->warm_s);
+    qw_fields_summary(&text, "prompt_tokens_per_s", &r->prompt_rate);
+    qw_fields_summary(&text, "generated_tokens_per_s", &r->decode_rate);
+    if (r->n_total > 0) {
+        qw_fields_summary(&text, "first_token_s", &r->first_token_s);
+        qw_fields_number(&text, "start_s", start_s(r));
+        qw_fields_count(&text, "clean", (int64_t)r->n_clean);
+        qw_fields_count(&text, "total", (int64_t)r->n_total);
+        qw_fields_count(&text, "peak_rss", (int64_t)r->peak_rss);
+        qw_fields_count(&text, "rss_limit", (int64_t)max_rss(r));
+    }
+    qw_fields_count(&text, "planned", (int64_t)r->planned);
+    qw_fields_close(&text, '}');
     qw_buf_putc(&text, '\n');
-    json_decref(root);
     qw_status st = qw_buf_check(&text, "the results", err);
     if (st == QW_OK) st = qw_file_write_atomic(o->json, text.data, text.len, err);
     qw_buf_release(&text);

@@ -2,6 +2,7 @@
 
 #include "bench/machine.h"
 #include "bench/slices.h"
+#include "unit/bench/bench_test.h"
 
 // Probes as recorded on a Zen 3 with two virtual cores: quiet, then beside a compiler, then with
 // both threads on one core, then with 30 ms stolen.
@@ -53,14 +54,14 @@ static void test_steal(void **unused)
     qw_slice s = {quiet, quiet_later, 1};
     s.after.steal++;
     s.after.at_ns = 200000000;
-    assert_float_equal(qw_slice_steal_percent(&s, &rule), 2.5, 1e-9);
+    assert_near(qw_slice_steal_percent(&s, &rule), 2.5, 1e-9);
     assert_false(qw_slice_is_clean(&s, &rule));
     s.after.at_ns = 3000000000;
     assert_true(qw_slice_is_clean(&s, &rule));
     s.after.steal += 6;
     assert_false(qw_slice_is_clean(&s, &rule));
     s.after.steal = s.before.steal - 1; // some hypervisors count backwards
-    assert_float_equal(qw_slice_steal_percent(&s, &rule), 0, 0);
+    assert_near(qw_slice_steal_percent(&s, &rule), 0, 0);
 }
 
 static void test_parse_steal(void **unused)
@@ -80,14 +81,14 @@ static void test_limit_time(void **unused)
     const double limits[QW_N_LIMITS] = {22e9, 250e9, 0};
     qw_limit_kind kind;
     const qw_work decode = {.bytes = 1192e6 + 59e6, .product_ops = 2 * 596e6, .peak = QW_LIMIT_FMA};
-    assert_float_equal(1 / qw_work_limit_s(&decode, limits, &kind), 17.6, 0.05);
+    assert_near(1 / qw_work_limit_s(&decode, limits, &kind), 17.6, 0.05);
     assert_int_equal(kind, QW_LIMIT_READ);
     const double lin = 440.4e6, head = 155.6e6, s = 512;
     const qw_work prefill = {.bytes = 1192e6,
                              .product_ops = 2 * lin * s + 2 * head,
                              .attention_ops = 2 * s * (s + 1) * 28 * 16 * 128,
                              .peak = QW_LIMIT_FMA};
-    assert_float_equal(s / qw_work_limit_s(&prefill, limits, &kind), 266, 1);
+    assert_near(s / qw_work_limit_s(&prefill, limits, &kind), 266, 1);
     assert_int_equal(kind, QW_LIMIT_FMA);
     // With vdpbf16ps at twice the peak the products take half as long, attention as long as before.
     const double with_bf16[QW_N_LIMITS] = {22e9, 250e9, 500e9};
@@ -95,7 +96,7 @@ static void test_limit_time(void **unused)
     fast.peak = QW_LIMIT_BF16;
     double saved =
         qw_work_limit_s(&prefill, limits, NULL) - qw_work_limit_s(&fast, with_bf16, &kind);
-    assert_float_equal(saved, prefill.product_ops / 500e9, 1e-9);
+    assert_near(saved, prefill.product_ops / 500e9, 1e-9);
     assert_int_equal(kind, QW_LIMIT_BF16);
 }
 
@@ -128,7 +129,7 @@ static void test_sample(void **unused)
     s.limits[0][QW_LIMIT_READ] = slice(18e9);
     s.limits[1][QW_LIMIT_READ] = slice(22e9);
     // 500 MB in 30 ms are 16.7 GB/s; the mean of the neighbours is 20.
-    assert_float_equal(qw_sample_ratio(&s, &w), 500e6 / 0.03 / 20e9, 1e-9);
+    assert_near(qw_sample_ratio(&s, &w), 500e6 / 0.03 / 20e9, 1e-9);
     const qw_limit_set kinds = 1u << QW_LIMIT_READ;
     assert_true(qw_sample_is_clean(&s, kinds, &rule));
     s.limits[1][QW_LIMIT_READ].after = shared;

@@ -1,20 +1,21 @@
 #include "test_util.h"
 
 #include "bench/stats.h"
+#include "unit/bench/bench_test.h"
 
 static void test_percentiles(void **unused)
 {
     (void)unused;
     const double one[] = {7};
-    assert_float_equal(qw_stats_percentile(one, 1, 0), 7, 0);
-    assert_float_equal(qw_stats_percentile(one, 1, 1), 7, 0);
+    assert_near(qw_stats_percentile(one, 1, 0), 7, 0);
+    assert_near(qw_stats_percentile(one, 1, 1), 7, 0);
     const double five[] = {1, 2, 4, 8, 16};
-    assert_float_equal(qw_stats_percentile(five, 5, 0), 1, 0);
-    assert_float_equal(qw_stats_percentile(five, 5, 0.5), 4, 0);
-    assert_float_equal(qw_stats_percentile(five, 5, 1), 16, 0);
+    assert_near(qw_stats_percentile(five, 5, 0), 1, 0);
+    assert_near(qw_stats_percentile(five, 5, 0.5), 4, 0);
+    assert_near(qw_stats_percentile(five, 5, 1), 16, 0);
     // Between neighbours: position 0.1 * 4 = 0.4, 0.9 * 4 = 3.6.
-    assert_float_equal(qw_stats_percentile(five, 5, 0.1), 1.4, 1e-12);
-    assert_float_equal(qw_stats_percentile(five, 5, 0.9), 12.8, 1e-12);
+    assert_near(qw_stats_percentile(five, 5, 0.1), 1.4, 1e-12);
+    assert_near(qw_stats_percentile(five, 5, 0.9), 12.8, 1e-12);
 }
 
 static void test_summary_sorts(void **unused)
@@ -23,15 +24,15 @@ static void test_summary_sorts(void **unused)
     double values[] = {5, 1, 4, 2, 3, 10};
     qw_summary s = qw_stats_summarize(values, 6);
     assert_int_equal(s.n, 6);
-    assert_float_equal(s.min, 1, 0);
-    assert_float_equal(s.p10, 1.5, 1e-12);
-    assert_float_equal(s.p50, 3.5, 1e-12);
-    assert_float_equal(s.p90, 7.5, 1e-12);
+    assert_near(s.min, 1, 0);
+    assert_near(s.p10, 1.5, 1e-12);
+    assert_near(s.p50, 3.5, 1e-12);
+    assert_near(s.p90, 7.5, 1e-12);
     double odd[] = {3, 1, 2};
-    assert_float_equal(qw_stats_median(odd, 3), 2, 0);
+    assert_near(qw_stats_median(odd, 3), 2, 0);
     s = qw_stats_summarize(NULL, 0);
     assert_int_equal(s.n, 0);
-    assert_float_equal(s.p50, 0, 0);
+    assert_near(s.p50, 0, 0);
 }
 
 // n ratios around `center` that alternate by +-`spread`.
@@ -50,8 +51,8 @@ static void test_compare(void **unused)
     qw_comparison c = qw_stats_compare(before, 40, now, 40, scratch);
     assert_int_equal(c.change, QW_CHANGE_FASTER);
     assert_int_equal(c.n, 40);
-    assert_float_equal(c.median, 1.1, 1e-9);
-    assert_float_equal(c.spread, 2 * 0.02 / 6.3245553, 1e-6);
+    assert_near(c.median, 1.1, 1e-9);
+    assert_near(c.spread, 2 * 0.02 / 6.3245553, 1e-6);
     c = qw_stats_compare(now, 40, before, 40, scratch);
     assert_int_equal(c.change, QW_CHANGE_SLOWER);
     // A difference of 0.2 % drowns in noise of 2 %.
@@ -64,7 +65,7 @@ static void test_compare(void **unused)
     c = qw_stats_compare(before, 14, now, 40, scratch);
     assert_int_equal(c.n, 14);
     assert_int_equal(c.change, QW_CHANGE_UNKNOWN);
-    assert_float_equal(c.median, 2, 1e-12);
+    assert_near(c.median, 2, 1e-12);
     assert_int_equal(qw_stats_compare(before, 15, now, 40, scratch).change, QW_CHANGE_FASTER);
     c = qw_stats_compare(before, 0, now, 40, scratch);
     assert_int_equal(c.n, 0);
