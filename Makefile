@@ -1,6 +1,6 @@
 # Forwards to CMake (CMakePresets.json). `make help` lists the targets.
-.PHONY: all deps deps-all demo test debug asan tsan clang fuzz check format docs install uninstall \
-	dist deb clean help
+.PHONY: all deps deps-all demo test debug asan tsan clang fuzz bench check format docs install \
+	uninstall dist deb clean help
 FUZZ_SECONDS ?= 30
 JOBS ?= $(shell nproc)
 export PREFIX ?= /usr/local
@@ -33,6 +33,9 @@ debug asan tsan clang: %: build/%/build.ninja ## build and test with that preset
 fuzz: build/fuzz/build.ninja ## fuzz every parser for FUZZ_SECONDS (30) each
 	cmake --build --preset fuzz -j $(JOBS)
 	scripts/fuzz.sh build/fuzz $(FUZZ_SECONDS)
+
+bench: all ## measure the kernels against this machine's limits (5 minutes; quiet machine)
+	./build/release/qwench bench kernels --rounds 15 --json build/release/bench.json
 
 check: deps-all all build/clang/build.ninja ## includes, headers, formatting, both compilers
 	python3 scripts/check_includes.py

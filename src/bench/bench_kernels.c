@@ -210,9 +210,8 @@ static qw_status run_group(bench_run *r, size_t i_threads, qw_backend *be, qw_li
                         .format = o->formats[i_format],
                         .barrier_ns = b->barrier_ns,
                         .buffer = &r->buffer};
-    if (!qw_bench_format_dtype(&env.dtype, env.format))
-        return qw_fail(err, QW_ERR_USAGE, "--format '%s' is unknown; choose bf16, f16 or f32",
-                       env.format);
+    bool is_known = qw_bench_format_dtype(&env.dtype, env.format);
+    QW_ASSERT(is_known);
     env.kv_dtype = env.dtype == QW_DTYPE_F32 ? QW_DTYPE_F32 : QW_DTYPE_BF16;
     env.round = env.dtype == QW_DTYPE_BF16;
     env.peak = product_peak(be, env.dtype);
@@ -280,6 +279,16 @@ static qw_status make_rows(bench_run *r, qw_error *err)
     return st;
 }
 
+static qw_status check_formats(const qw_bench_options *o, qw_error *err)
+{
+    qw_dtype dtype;
+    for (size_t i = 0; i < o->n_formats; i++)
+        if (!qw_bench_format_dtype(&dtype, o->formats[i]))
+            return qw_fail(err, QW_ERR_USAGE, "--format '%s' is unknown; choose bf16, f16 or f32",
+                           o->formats[i]);
+    return QW_OK;
+}
+
 static qw_status measure_all(bench_run *r, qw_error *err)
 {
     const qw_bench_options *o = r->o;
@@ -290,7 +299,7 @@ static qw_status measure_all(bench_run *r, qw_error *err)
     r->blocks = qw_mem_calloc(o->n_threads + 1, sizeof *r->blocks);
     r->parts = qw_mem_calloc(o->n_threads * o->n_models * o->n_formats + 1, sizeof *r->parts);
     if (!r->configs || !r->blocks || !r->parts) return qw_fail_memory(err, 0, "the benchmark");
-    qw_status st = QW_OK;
+    qw_status st = check_formats(o, err);
     for (; r->n_configs < o->n_models && st == QW_OK; r->n_configs += st == QW_OK)
         st =
             qw_model_config_load(&r->configs[r->n_configs], o->models[r->n_configs].dir, NULL, err);

@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "bench/json_fields.h"
 
 enum { MAX_JSON = 64 << 20, JSON_VERSION = 1 };
 
@@ -185,74 +186,80 @@ qw_status qw_bench_report_print(const qw_bench_report *r, const qw_bench_report 
 
 // JSON
 
-static json_t *machine_json(const qw_bench_report *r)
+static void write_machine(const qw_bench_report *r, qw_buf *out)
 {
     const qw_machine *m = &r->machine;
-    return json_pack("{s:s, s:i, s:[I, I, I], s:I}", "cpu", m->cpu, "cores", m->n_cores, "caches",
-                     (json_int_t)m->cache_size[1], (json_int_t)m->cache_size[2],
-                     (json_int_t)m->cache_size[3], "memory", (json_int_t)m->memory);
+    qw_fields_open(out, "machine", '{');
+    qw_fields_text(out, "cpu", m->cpu);
+    qw_fields_count(out, "cores", m->n_cores);
+    qw_fields_open(out, "caches", '[');
+    for (int level = 1; level <= 3; level++)
+        qw_fields_count(out, NULL, (int64_t)m->cache_size[level]);
+    qw_fields_close(out, ']');
+    qw_fields_count(out, "memory", (int64_t)m->memory);
+    qw_fields_close(out, '}');
 }
 
-static json_t *limits_json(const qw_bench_report *r)
+static void write_limits(const qw_bench_report *r, qw_buf *out)
 {
-    json_t *list = json_array();
-    for (size_t i = 0; list && i < r->n_limits; i++) {
+    qw_fields_open(out, "limits", '[');
+    for (size_t i = 0; i < r->n_limits; i++) {
         const qw_bench_limit *l = &r->limits[i];
-        json_t *o = json_pack("{s:s, s:i, s:f, s:s}", "name", l->name, "threads", l->threads,
-                              "value", l->value, "unit", l->unit);
-        (void)json_array_append_new(list, o);
+        qw_fields_open(out, NULL, '{');
+        qw_fields_text(out, "name", l->name);
+        qw_fields_count(out, "threads", l->threads);
+        qw_fields_number(out, "value", l->value);
+        qw_fields_text(out, "unit", l->unit);
+        qw_fields_close(out, '}');
     }
-    return list;
+    qw_fields_close(out, ']');
 }
 
-static json_t *marks_json(const qw_bench_report *r)
+static void write_marks(const qw_bench_report *r, qw_buf *out)
 {
-    json_t *list = json_array();
-    for (size_t i = 0; list && i < r->n_marks; i++) {
+    qw_fields_open(out, "marks", '[');
+    for (size_t i = 0; i < r->n_marks; i++) {
         const qw_bench_mark *m = &r->marks[i];
-        json_t *o = json_pack("{s:s, s:s, s:i, s:f, s:f, s:s, s:b, s:s}", "what", m->what, "shape",
-                              m->shape, "threads", m->threads, "value", m->value, "mark", m->mark,
-                              "unit", m->unit, "at_most", m->is_at_most, "verdict",
-                              qw_mark_verdict_name(m->verdict));
-        (void)json_array_append_new(list, o);
+        qw_fields_open(out, NULL, '{');
+        qw_fields_text(out, "what", m->what);
+        qw_fields_text(out, "shape", m->shape);
+        qw_fields_count(out, "threads", m->threads);
+        qw_fields_number(out, "value", m->value);
+        qw_fields_number(out, "mark", m->mark);
+        qw_fields_text(out, "unit", m->unit);
+        qw_fields_flag(out, "at_most", m->is_at_most);
+        qw_fields_text(out, "verdict", qw_mark_verdict_name(m->verdict));
+        qw_fields_close(out, '}');
     }
-    return list;
+    qw_fields_close(out, ']');
 }
 
-static json_t *rows_json(const qw_bench_report *r)
+static void write_report(const qw_bench_report *r, qw_buf *out)
 {
-    json_t *list = json_array();
-    for (size_t i = 0; list && i < r->n_rows; i++)
-        (void)json_array_append_new(list, qw_bench_row_to_json(&r->rows[i]));
-    return list;
-}
-
-// Everything that was added is there: a failed allocation leaves a hole.
-static bool is_whole(const json_t *report, const qw_bench_report *r)
-{
-    return report && json_is_object(json_object_get(report, "machine")) &&
-           json_array_size(json_object_get(report, "limits")) == r->n_limits &&
-           json_array_size(json_object_get(report, "rows")) == r->n_rows &&
-           json_array_size(json_object_get(report, "marks")) == r->n_marks;
+    qw_fields_open(out, NULL, '{');
+    qw_fields_count(out, "qwench_bench", JSON_VERSION);
+    qw_fields_text(out, "version", r->version);
+    qw_fields_text(out, "commit", r->commit);
+    qw_fields_text(out, "isa", r->isa);
+    qw_fields_count(out, "rounds", r->rounds);
+    write_machine(r, out);
+    write_limits(r, out);
+    qw_fields_open(out, "rows", '[');
+    for (size_t i = 0; i < r->n_rows; i++) qw_bench_row_write(&r->rows[i], out);
+    qw_fields_close(out, ']');
+    write_marks(r, out);
+    qw_fields_close(out, '}');
+    qw_buf_putc(out, '\n');
 }
 
 qw_status qw_bench_report_write(const qw_bench_report *r, const char *path, qw_error *err)
 {
-    json_t *report = json_pack("{s:i, s:s, s:s, s:s, s:i, s:o*, s:o*, s:o*, s:o*}", "qwench_bench",
-                               JSON_VERSION, "version", r->version, "commit", r->commit, "isa",
-                               r->isa, "rounds", r->rounds, "machine", machine_json(r), "limits",
-                               limits_json(r), "rows", rows_json(r), "marks", marks_json(r));
     qw_buf text;
     qw_buf_init(&text, MAX_JSON);
-    qw_status st = is_whole(report, r) ? QW_OK : qw_fail_memory(err, 0, "the report");
-    if (st == QW_OK) {
-        qw_json_write(&text, report, false);
-        qw_buf_putc(&text, '\n');
-        st = qw_buf_check(&text, "the report", err);
-    }
+    write_report(r, &text);
+    qw_status st = qw_buf_check(&text, "the report", err);
     if (st == QW_OK) st = qw_file_write_atomic(path, text.data, text.len, err);
     qw_buf_release(&text);
-    json_decref(report);
     return st;
 }
 

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "base/mem.h"
+#include "bench/json_fields.h"
 
 static void copy_name(char *out, size_t size, const char *text)
 {
@@ -147,39 +148,44 @@ qw_status qw_bench_row_print(const qw_bench_row *row, const qw_bench_row *before
 
 // JSON
 
-static json_t *summary_json(const qw_summary *s)
-{
-    return json_pack("{s:f, s:f, s:f, s:f}", "min", s->min, "p10", s->p10, "p50", s->p50, "p90",
-                     s->p90);
-}
-
-json_t *qw_bench_row_to_json(const qw_bench_row *row)
+void qw_bench_row_write(const qw_bench_row *row, qw_buf *out)
 {
     double s = row->time_us.p50 * 1e-6;
-    json_t *ratios = json_array();
-    for (size_t i = 0; ratios && i < row->n_clean; i++)
-        (void)json_array_append_new(ratios, json_real(row->ratios[i]));
-    json_t *object = json_pack(
-        "{s:s, s:s, s:s, s:i, s:i, s:i, s:s, s:s, s:f, s:f, s:o*, s:f, s:f, s:s, s:o*, s:f, s:I, "
-        "s:I, s:f, s:b, s:o*}",
-        "op", row->op, "format", row->format, "shape", row->shape, "m", row->m, "context",
-        row->context, "threads", row->threads, "kernel", row->kernel, "isa", row->isa, "bytes",
-        row->bytes, "ops", row->ops, "time_us", summary_json(&row->time_us), "gb_per_s",
-        s > 0 ? row->bytes / s / 1e9 : 0, "gop_per_s", s > 0 ? row->ops / s / 1e9 : 0, "limit",
-        qw_limit_name(row->limit), "of_limit", summary_json(&row->ratio), "of_peak",
-        row->peak_ratio, "clean", (json_int_t)row->n_clean, "total", (json_int_t)row->n_total,
-        "steal_percent", row->steal_percent, "noisy", row->is_noisy, "clean_ratios", ratios);
-    if (object && row->parts[0])
-        (void)json_object_set_new(object, "parts", json_string(row->parts));
-    return object;
+    qw_fields_open(out, NULL, '{');
+    qw_fields_text(out, "op", row->op);
+    qw_fields_text(out, "format", row->format);
+    qw_fields_text(out, "shape", row->shape);
+    qw_fields_count(out, "m", row->m);
+    qw_fields_count(out, "context", row->context);
+    qw_fields_count(out, "threads", row->threads);
+    qw_fields_text(out, "kernel", row->kernel);
+    qw_fields_text(out, "isa", row->isa);
+    qw_fields_number(out, "bytes", row->bytes);
+    qw_fields_number(out, "ops", row->ops);
+    qw_fields_summary(out, "time_us", &row->time_us);
+    qw_fields_number(out, "gb_per_s", s > 0 ? row->bytes / s / 1e9 : 0);
+    qw_fields_number(out, "gop_per_s", s > 0 ? row->ops / s / 1e9 : 0);
+    qw_fields_text(out, "limit", qw_limit_name(row->limit));
+    qw_fields_summary(out, "of_limit", &row->ratio);
+    qw_fields_number(out, "of_peak", row->peak_ratio);
+    qw_fields_count(out, "clean", (int64_t)row->n_clean);
+    qw_fields_count(out, "total", (int64_t)row->n_total);
+    qw_fields_number(out, "steal_percent", row->steal_percent);
+    qw_fields_flag(out, "noisy", row->is_noisy);
+    if (row->parts[0]) qw_fields_text(out, "parts", row->parts);
+    qw_fields_open(out, "clean_ratios", '[');
+    for (size_t i = 0; i < row->n_clean; i++) qw_fields_number(out, NULL, row->ratios[i]);
+    qw_fields_close(out, ']');
+    qw_fields_close(out, '}');
 }
 
+// An absent member leaves `out` as it is.
 static qw_status read_name(char *out, size_t size, const json_t *object, const char *key,
                            qw_error *err)
 {
-    qw_str text = {"", 0};
+    qw_str text = {NULL, 0};
     qw_status st = qw_json_get_str(&text, object, key, err);
-    if (st != QW_OK) return st;
+    if (st != QW_OK || !text.ptr) return st;
     if (text.len >= size)
         return qw_fail(err, QW_ERR_FORMAT, "'%s' of a benchmark row is longer than %zu bytes", key,
                        size - 1);

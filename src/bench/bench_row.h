@@ -47,8 +47,8 @@ void qw_bench_row_print_head(qw_buf *out);
 QW_MUST_CHECK qw_status qw_bench_row_print(const qw_bench_row *row, const qw_bench_row *before,
                                            qw_buf *out, qw_error *err);
 
-/** The row as a JSON object; NULL when memory is short. Caller owns. */
-json_t *qw_bench_row_to_json(const qw_bench_row *row);
+/** Append the row as a JSON object, an element of an array. */
+void qw_bench_row_write(const qw_bench_row *row, qw_buf *out);
 QW_MUST_CHECK qw_status qw_bench_row_from_json(qw_bench_row *out, const json_t *object,
                                                qw_error *err);
 

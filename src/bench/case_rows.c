@@ -49,7 +49,7 @@ qw_status qw_bench_norm_case(qw_bench_case *out, const qw_bench_env *env, int m,
         c->x[i] = (float)((int)(i * 37 % 127) - 63) / 64.0f;
     for (int i = 0; i < n; i++) c->weight[i] = 1.0f;
     *out = (qw_bench_case){.op = "norm",
-                           .format = "f32",
+                           .format = env->format,
                            .m = m,
                            .kernel = "rms_norm",
                            .work = {.bytes = 2.0 * m * n * sizeof(float), .peak = QW_LIMIT_FMA},
@@ -142,7 +142,7 @@ qw_status qw_bench_rope_case(qw_bench_case *out, const qw_bench_env *env, int m,
     double bytes = m * (2.0 * (q + kv) * sizeof(float) +
                         2.0 * kv * (qw_dtype_bits(env->kv_dtype) / 8) + kv * sizeof(float));
     *out = (qw_bench_case){.op = "norm",
-                           .format = "f32",
+                           .format = env->format,
                            .m = m,
                            .kernel = "norm_rope",
                            .work = {.bytes = bytes, .peak = QW_LIMIT_FMA},

@@ -113,6 +113,11 @@ void qw_limit_meter_pin_caller(const qw_limit_meter *m)
     qw_thread_pool_pin_caller(m->pool);
 }
 
+int qw_limit_meter_threads(const qw_limit_meter *m)
+{
+    return m->n_threads;
+}
+
 bool qw_limit_meter_has(const qw_limit_meter *m, qw_limit_kind kind)
 {
     return kind != QW_LIMIT_BF16 || m->loops->bf16;

@@ -30,6 +30,7 @@ void qw_limit_meter_free(qw_limit_meter *m);
 /** Pin the calling thread to the first CPU, as the workers are pinned to the others. */
 void qw_limit_meter_pin_caller(const qw_limit_meter *m);
 
+int qw_limit_meter_threads(const qw_limit_meter *m);
 /** True if this level has the instruction at all. */
 bool qw_limit_meter_has(const qw_limit_meter *m, qw_limit_kind kind);
 
