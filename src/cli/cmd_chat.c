@@ -153,7 +153,6 @@ static qw_status answer(chat *c, qw_error *err)
     turn t = {.chat = c, .err = err};
     qw_ids prompt = {0};
     bool starts_thinking = false;
-    stop_requested = 0;
     qw_status st = make_prompt(c, &prompt, &starts_thinking, err);
     if (st == QW_OK) {
         qw_answer_view_begin(&t.view, stdout, c->is_styled, c->is_folded, starts_thinking);
@@ -165,6 +164,7 @@ static qw_status answer(chat *c, qw_error *err)
         qw_output_release(&t.output);
     }
     qw_ids_release(&prompt);
+    stop_requested = 0; // not before: a Ctrl-C between the line and the first token counts
     return st;
 }
 

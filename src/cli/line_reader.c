@@ -143,6 +143,9 @@ static qw_line_result read_edited(qw_line_reader *r, qw_buf *line)
 {
     int n = 0;
     r->is_cancelled = false;
+    // libedit prints the prompt first and turns the terminal's own echo and erasing off after it;
+    // what is typed in between would be shown twice, and a backspace would take half a character.
+    el_set(r->el, EL_PREP_TERM, 1);
     const char *text = el_gets(r->el, &n);
     if (r->is_cancelled) {
         puts("^C");

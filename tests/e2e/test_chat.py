@@ -115,6 +115,15 @@ def check_terminal(tmp):
     t.wait(PROMPT)
     t.command("/reset", "with the system message")
 
+    # Other alphabets, with a backspace that takes a whole character.
+    t.send("/system 你好，世界\x7f界 é\n")
+    t.wait(PROMPT)
+    t.command(f"/save {saved}", "saved")
+    messages = json.loads(saved.read_text())["messages"]
+    check(messages[0]["content"] == "你好，世界 é", f"typed UTF-8: {messages[0]}")
+    t.send("/system You are brief.\n")
+    t.wait(PROMPT)
+
     # Several lines: joined by a backslash, or between triple quotes.
     t.send("What is \\\n")
     t.wait("... ")
@@ -144,9 +153,7 @@ def check_terminal(tmp):
     t.wait(PROMPT)
     t.command("/set ignore_eos true", "ignore_eos")
     t.send("Tell me a story.\n")
-    t.wait("story.")  # the echo
-    t.wait("\n")
-    t.wait("e")  # the answer has begun
+    t.wait("story.\r\n")  # the echo: from here on Ctrl-C means the answer, begun or not
     os.killpg(t.proc.pid, signal.SIGINT)
     t.wait("stopped")
     t.wait(PROMPT)
