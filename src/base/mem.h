@@ -51,6 +51,10 @@ void qw_mem_unmap(void *ptr, size_t size);
  * qw_mem_alloc, calloc, array, realloc, strndup, strdup and qw_mem_map together, in all threads.
  */
 void qw_mem_fail_at(uint64_t n);
+/** Tests: let one allocation in `period` fail, spread at random but always the same; 0: none. */
+void qw_mem_fail_often(uint64_t period);
+/** How many of them have failed by qw_mem_fail_often. */
+uint64_t qw_mem_n_failed(void);
 /** Blocks allocated and not yet freed, mappings included. */
 size_t qw_mem_live(void);
 
