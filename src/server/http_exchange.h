@@ -44,7 +44,7 @@ const char *qw_http_method(const qw_http_exchange *x);
 const char *qw_http_path(const qw_http_exchange *x);
 /** Path and query as the client wrote them, for the access log. */
 const char *qw_http_target(const qw_http_exchange *x);
-/** "127.0.0.1:53412", "[::1]:53412"; "" on a unix socket. */
+/** "127.0.0.1:53412", "::1:53412", as uvicorn prints it; "" on a unix socket. */
 const char *qw_http_peer(const qw_http_exchange *x);
 /** "1.1". */
 const char *qw_http_version(const qw_http_exchange *x);

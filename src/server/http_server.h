@@ -18,7 +18,7 @@ typedef struct qw_http_options {
     const char *host; /* address or name; NULL or "": all interfaces, IPv6 and IPv4 */
     int port;         /* 0: any free one, see qw_http_server_port */
     const char *uds;  /* path of a unix socket, instead of host and port */
-    int uds_mode;     /* its permissions [0666 without the umask's bits] */
+    int uds_mode;     /* its permissions [what the umask leaves] */
 
     size_t max_body;          /* bytes of one request's body [512 MiB]; more is a 413 */
     size_t max_stream_buffer; /* bytes kept for a client that reads slowly [16 MiB] */
@@ -79,7 +79,8 @@ size_t qw_http_server_n_exchanges(const qw_http_server *s);
 
 /**
  * Run fn(ctx) on the I/O thread. Any thread, that one too; never waits. Posts of one thread run in
- * order; those posted while run is not active run when it starts, or in close. False: no memory.
+ * order. What is posted before run starts runs then; what comes after it returned is dropped, in
+ * close. False: no memory.
  */
 QW_MUST_CHECK bool qw_http_server_post(qw_http_server *s, void (*fn)(void *ctx), void *ctx);
 
