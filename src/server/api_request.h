@@ -9,6 +9,8 @@
  *  then read by any thread; everything is borrowed. */
 typedef struct qw_api_config {
     const qw_frontend *frontend;
+    const char *tokenizer_dir; /* special tokens for requests' own templates; NULL: model_path */
+    int32_t longest_token;     /* most characters of a token, qw_api_longest_token; 0: unknown */
     const char *const *served_names; /* [n_served_names >= 1]; answers carry the first */
     size_t n_served_names;
     const char *model_path;     /* as given: an accepted name too, and "root" in /v1/models */
@@ -56,6 +58,8 @@ typedef struct qw_api_request {
     // How to sample. max_tokens: as asked for, or the model's default, at most the server's cap;
     // -1: to the end of the context. n >= 1; each prompt has that many children.
     qw_sampling_params params;
+    int64_t asked_max_tokens;      /* the request's own number; -1: none */
+    const char *asked_by;          /* the field it stood in */
     int64_t priority;              /* lower first */
     qw_str cache_salt;             /* ptr NULL: none; borrowed from body */
     int64_t thinking_token_budget; /* -1: none */
@@ -120,6 +124,10 @@ typedef struct qw_api_prompt {
 QW_MUST_CHECK qw_status qw_api_request_prompt(qw_api_prompt *out, qw_api_request *r, size_t i,
                                               const qw_api_config *cfg, qw_api_error *err);
 void qw_api_prompt_release(qw_api_prompt *p);
+
+/** Most characters (bytes are an upper bound) that one token stands for, to refuse far too long
+ *  prompts before they are tokenized. Looks at all tokens: once at start. */
+int32_t qw_api_longest_token(const qw_tokenizer *tokenizer);
 
 /** True if a request may call the model so: a served name, or one of its paths (decision D3). NULL
  *  and "" are the served model. */

@@ -56,22 +56,34 @@ typedef enum qw_thinking_wish {
 qw_reasoning_state qw_reasoning_start(const qw_reasoning_parser *p, const int32_t *prompt,
                                       size_t n_prompt, qw_thinking_wish wish);
 
-/** One answer being divided. */
+/** A tag that changes the state, as long as its text is not all divided. */
+typedef struct qw_reasoning_mark {
+    size_t begin, end; /* bytes of the answer's text; equal: the tag does not show */
+    int32_t id;
+} qw_reasoning_mark;
+
+/** Most white space that waits in front of the first tag; more of it is text like any other. */
+enum { QW_REASONING_HELD = 64 };
+
+/**
+ * One answer being divided. Tokens are told first, their text is divided later, perhaps much later
+ * (stop strings hold text back), so the automaton runs twice: over tokens, which finds the tags,
+ * and over the text, which stops at the marks.
+ */
 typedef struct qw_reasoning {
     const qw_reasoning_parser *parser; /* borrowed */
-    qw_reasoning_state state;          /* of the text that was divided so far */
-    qw_reasoning_state ids_state;      /* of the tokens told so far; runs ahead of `state` */
-    size_t n_told;                     /* bytes of text told by qw_reasoning_token */
-    size_t n_done;                     /* bytes of text divided so far */
+    qw_reasoning_state told_state;     /* after the tokens told so far */
+    size_t n_told;                     /* bytes of text they made */
+    bool saw_think;                    /* the first <think> was told */
     int64_t n_reasoning_tokens;        /* tokens of reasoning, tags not counted */
-    struct qw_reasoning_mark {         /* tags whose text is not yet all divided, ascending */
-        size_t begin, end;             /* bytes of the answer's text; equal: not shown */
-        int32_t id;
-    } marks[2];
+    qw_reasoning_mark marks[2];        /* ascending: at most one <think> and one end of thinking */
     int n_marks;
-    bool at_start; /* only white space so far, all of it held */
-    char held[64]; /* that white space */
-    size_t n_held;
+    qw_reasoning_state state; /* of the text divided so far */
+    size_t n_done;            /* bytes of it */
+    size_t skip_until;        /* text before this byte belongs to a tag */
+    size_t n_held;            /* white space that waits */
+    char held[QW_REASONING_HELD];
+    bool at_start; /* nothing but that white space so far */
 } qw_reasoning;
 
 void qw_reasoning_init(qw_reasoning *r, const qw_reasoning_parser *parser,
