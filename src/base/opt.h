@@ -189,7 +189,7 @@ QW_MUST_CHECK qw_status qw_opts_help(const qw_opts *o, const char *topic, qw_buf
 const char *qw_opt_metavar(const qw_opt *row);
 /** The heading that the option stands under. */
 const char *qw_opt_group(const qw_opt *row);
-/** Append "(one of: a, b; default: a)", or nothing when there is nothing to say. */
+/** Append "(one of: a, b; default: a; no effect: why)", or nothing when there is nothing to say. */
 void qw_opt_notes(const qw_opt *row, qw_buf *out);
 /** True if value `i` is the first visible one of its group. */
 bool qw_opts_opens_group(const qw_opts *o, size_t i);

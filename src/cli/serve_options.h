@@ -74,6 +74,22 @@ typedef enum qw_ssl_cert_reqs {
     QW_SSL_CERT_REQUIRED,
 } qw_ssl_cert_reqs;
 
+/** VLLM_LOGGING_LEVEL; a line is shown at its level and below. */
+typedef enum qw_serve_log_level {
+    QW_SERVE_LOG_CRITICAL,
+    QW_SERVE_LOG_ERROR,
+    QW_SERVE_LOG_WARNING,
+    QW_SERVE_LOG_INFO,
+    QW_SERVE_LOG_DEBUG,
+} qw_serve_log_level;
+
+/** VLLM_LOGGING_COLOR. */
+typedef enum qw_log_color {
+    QW_LOG_COLOR_AUTO, /* on a terminal, unless NO_COLOR is set */
+    QW_LOG_COLOR_NEVER,
+    QW_LOG_COLOR_ALWAYS,
+} qw_log_color;
+
 /** What was asked for and is checked, but runs on one rank (--tensor-parallel-size ...). */
 typedef struct qw_parallel_options {
     int64_t tensor_parallel_size, pipeline_parallel_size, data_parallel_size;
@@ -90,8 +106,8 @@ typedef struct qw_serve_options {
        defaults (2.3) already; max_model_len is 0: the model's own, -1: what fits. */
     qw_model_options model;
     const char *model_name; /* as the user gave it: a directory or a hub id; "tiny": built in */
-    const char *const *served_model_names; /* [n_served_model_names], at least one; the first is the
-                                              response's */
+    const char *const *served_model_names; /* [n_served_model_names], at least one, then NULL; the
+                                              first is the response's */
     size_t n_served_model_names;
 
     /* Engine */
@@ -102,33 +118,35 @@ typedef struct qw_serve_options {
     int64_t long_prefill_token_threshold; /* 0: none */
     bool scheduler_reserve_full_isl;
     bool async_scheduling;
+    int performance_mode; /* qw_performance_mode; the limits above have taken it in */
     bool enable_prefix_caching;
     qw_prefix_hash prefix_caching_hash_algo;
     int64_t stream_interval;
     int64_t max_waiting_requests; /* 0: no limit */
-    qw_cudagraph_mode cudagraph_mode; /* NONE also by --enforce-eager and -O0 */
+    bool enforce_eager;
+    qw_cudagraph_mode cudagraph_mode;       /* NONE also by --enforce-eager and -O0 */
     const int64_t *cudagraph_capture_sizes; /* ascending, no duplicates; NULL: the defaults for
                                                max_num_seqs */
     size_t n_cudagraph_capture_sizes;
     int64_t max_cudagraph_capture_size; /* 0: the default, min(max_num_seqs, 512) */
-    int64_t max_logprobs; /* -1: the whole vocabulary */
-    int logprobs_mode;    /* qw_logprobs_mode */
+    int64_t max_logprobs;               /* -1: the whole vocabulary */
+    int logprobs_mode;                  /* qw_logprobs_mode */
     qw_parallel_options parallel;
 
     /* Where it listens */
     const char *host; /* NULL: all interfaces */
     int64_t port;
-    const char *uds; /* NULL: TCP; else a path, and host and port do not count */
+    const char *uds;       /* NULL: TCP; else a path, and host and port do not count */
     const char *root_path; /* "" or "/prefix" */
     const char *ssl_keyfile, *ssl_certfile, *ssl_ca_certs, *ssl_ciphers; /* NULL: not given */
-    int64_t ssl_cert_reqs; /* qw_ssl_cert_reqs */
+    int64_t ssl_cert_reqs;                                               /* qw_ssl_cert_reqs */
     int64_t timeout_keep_alive_s; /* VLLM_HTTP_TIMEOUT_KEEP_ALIVE */
     double shutdown_timeout_s;
 
     /* Who may ask */
-    const char *const *api_keys; /* [n_api_keys]; none: everybody */
+    const char *const *api_keys; /* [n_api_keys], then NULL; none: everybody */
     size_t n_api_keys;
-    bool allow_credentials;
+    bool allow_credentials; /* the three lists end with NULL */
     const char *const *allowed_origins, *const *allowed_methods, *const *allowed_headers;
     size_t n_allowed_origins, n_allowed_methods, n_allowed_headers;
 
@@ -161,29 +179,44 @@ typedef struct qw_serve_options {
     bool disable_log_stats;
     double log_stats_interval_s; /* VLLM_LOG_STATS_INTERVAL */
     bool log_json;
+    int logging_level;          /* qw_serve_log_level */
+    int logging_color;          /* qw_log_color */
+    const char *logging_prefix; /* VLLM_LOGGING_PREFIX, in front of every line */
 
-    /* Media (issues to come read them): texts as given, NULL when not */
-    const char *allowed_local_media_path;
-    const char *const *allowed_media_domains;
-    size_t n_allowed_media_domains;
+    /* CPUs: model.cpu_threads is the number that was decided on; cpu_bind the CPUs of
+       VLLM_CPU_OMP_THREADS_BIND (NULL: all) for qw_thread_plan_bind; thread_why says why. */
+    const char *cpu_bind, *thread_why;
 
     bool explain;
-    qw_explain records; /* what became of everything that was given */
-    json_t *non_default_args; /* object for the line "non-default args: {...}"; owned */
+    qw_explain records;           /* what became of everything that was given */
+    const char *non_default_args; /* "{'model_tag': 'm', 'port': 8004}" for the log's line */
+    qw_opts opts;
     qw_arena arena;
 } qw_serve_options;
 
-/** The tables of rows; their targets are the parts of a qw_serve_options (first argument of
- *  qw_serve_options_bind). */
+/** The tables of rows, for the command and its documents; qw_serve_options_parse binds them. */
 size_t qw_serve_options_tables(qw_opt_table tables[QW_COMMAND_MAX_TABLES]);
 
 /**
- * Read a command line, with its --config file and the environment. `call->argv` as main got it.
- * True: `o` is complete, release it at the end. False: the command is over with *exit_status
- * (help was shown, or an error was printed with the usage).
- * Nothing has been logged: notes and warnings are in o->records, for the start-up output.
+ * Read a command line (argv[0] is skipped), its --config file and the environment. Looks at no
+ * model. With o->opts.wants_help nothing else is filled in. QW_ERR_USAGE: what the user wrote is
+ * wrong. Release `o` in any case.
+ */
+QW_MUST_CHECK qw_status qw_serve_options_parse(qw_serve_options *o, const char *program, int argc,
+                                               char *const *argv, qw_error *err);
+/**
+ * What needs the files: find the model, check its quantization and a draft model, decide the limits
+ * of a step (serve_limits.h) and the compute threads. Loads nothing but config.json.
+ */
+QW_MUST_CHECK qw_status qw_serve_options_resolve(qw_serve_options *o, qw_error *err);
+/** Also of one that is zeroed. */
+void qw_serve_options_release(qw_serve_options *o);
+
+/**
+ * All of this for a command: parse, show the help or the error with the usage, resolve, and under
+ * --explain print the records. True: `o` is complete, release it at the end. False: the command is
+ * over with *exit_status. Nothing is logged: what is to be told is in o->records.
  */
 bool qw_serve_options_read(qw_serve_options *o, const qw_command_call *call, int *exit_status);
-void qw_serve_options_release(qw_serve_options *o);
 
 #endif
