@@ -16,7 +16,8 @@ usage() {
 [ "$set_name" = build ] || [ "$set_name" = all ] || usage
 
 packages="gcc libc6-dev cmake ninja-build pkg-config libjansson-dev libpcre2-dev libutf8proc-dev
-    libxxhash-dev libedit-dev libmicrohttpd-dev libgnutls28-dev libcmocka-dev python3"
+    libxxhash-dev libedit-dev libmicrohttpd-dev libgnutls28-dev libyaml-dev libcmocka-dev
+    curl python3"
 if [ "$set_name" = all ]; then
     # llvm-14 has the symbolizer that the sanitizers print stack traces with.
     # libsimde-dev lets kernel_test run the levels that this CPU lacks.

@@ -86,6 +86,9 @@ static void put_names(qw_buf *out, const qw_opt_value *v)
         qw_buf_printf(out, " %s", qw_opt_metavar(v->row));
 }
 
+static const char *const effect_words[] = {"active", "adjusted", "no effect", "no effect",
+                                           "refused"};
+
 void qw_opt_notes(const qw_opt *row, qw_buf *out)
 {
     char allowed[512] = "";
@@ -107,6 +110,10 @@ void qw_opt_notes(const qw_opt *row, qw_buf *out)
     }
     if (def) {
         qw_buf_printf(out, "%sdefault: %s", between, def);
+        between = "; ";
+    }
+    if (row->effect != QW_OPT_ACTIVE && row->why) {
+        qw_buf_printf(out, "%s%s: %s", between, effect_words[row->effect], row->why);
         between = "; ";
     }
     if (between[0] == ';') qw_buf_putc(out, ')');
