@@ -2,15 +2,7 @@
 
 #include "cli/cli.h"
 #include "cli/commands.h"
-#include "cli/serve_options.h"
-
-static qw_status serve(const qw_serve_options *o, qw_error *err)
-{
-    return qw_fail(err, QW_ERR_UNSUPPORTED,
-                   "cannot serve '%s': this build checks and explains the options of serve "
-                   "(--explain), and has no server yet",
-                   o->model_name);
-}
+#include "cli/serve_run.h"
 
 static int cmd_serve(const qw_command_call *call)
 {
@@ -18,7 +10,7 @@ static int cmd_serve(const qw_command_call *call)
     int status;
     if (!qw_serve_options_read(&o, call, &status)) return status;
     qw_error err;
-    qw_status st = serve(&o, &err);
+    qw_status st = qw_serve_run(&o, call->program, &err);
     status = st == QW_OK ? 0 : qw_cli_fail(call->name, st, &err, NULL);
     qw_serve_options_release(&o);
     return status;

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/random_hex.h"
 #include "server/server_internal.h"
 
 typedef enum generation_kind {
@@ -99,6 +100,18 @@ static char *copy_header(const qw_http_exchange *x, const char *name, bool *ok)
 
 // Worker
 
+// /invocations is told by its body: with messages it is a chat.
+static bool looks_like_chat(const qw_generation *g)
+{
+    json_t *body;
+    qw_error ignored;
+    if (!g->body || qw_json_parse(&body, g->body, g->body_len, "the body", &ignored) != QW_OK)
+        return true;
+    bool is_chat = json_object_get(body, "messages") || !json_object_get(body, "prompt");
+    json_decref(body);
+    return is_chat;
+}
+
 static qw_status parse(qw_generation *g, const qw_api_config *cfg)
 {
     qw_api_call call = {.body = {g->body ? g->body : "", g->body_len},
@@ -107,7 +120,7 @@ static qw_status parse(qw_generation *g, const qw_api_config *cfg)
                         .random_id = g->random_id};
     generation_kind kind = g->kind;
     if (kind == GENERATION_INVOCATION)
-        kind = qw_api_looks_like_chat(call.body) ? GENERATION_CHAT : GENERATION_COMPLETION;
+        kind = looks_like_chat(g) ? GENERATION_CHAT : GENERATION_COMPLETION;
     qw_status st = kind == GENERATION_CHAT
                        ? qw_api_request_parse_chat(&g->request, cfg, &call, &g->error)
                        : qw_api_request_parse_completion(&g->request, cfg, &call, &g->error);
@@ -130,8 +143,7 @@ static qw_status make_job(qw_generation *g, size_t i)
     job->params.thinking_token_budget = r->thinking_token_budget;
     job->params.starts_thinking = p->thinking == QW_REASONING_THINKING;
     job->options = (qw_submit_options){.priority = (int32_t)r->priority,
-                                       .cache_salt = r->cache_salt,
-                                       .skip_prefix_cache = false};
+                                       .cache_salt = r->cache_salt.ptr};
     job->wants_prompt_logprobs = r->params.prompt_logprobs != QW_LOGPROBS_OFF;
     return QW_OK;
 }
