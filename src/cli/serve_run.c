@@ -146,7 +146,7 @@ static const char *fingerprint(service *s)
     qw_buf text;
     qw_buf_init(&text, (size_t)1 << 24);
     qw_buf_printf(&text, "%s %s %s ", s->version, s->args.model_dir, s->facts.dtype);
-    qw_json_write(&text, o->non_default_args, true);
+    qw_buf_puts(&text, o->non_default_args ? o->non_default_args : "");
     uint32_t hash = (uint32_t)XXH3_64bits(text.data ? text.data : "", text.len);
     qw_buf_release(&text);
     if (o->fingerprint_mode == QW_FINGERPRINT_HASH) {
