@@ -86,8 +86,9 @@ typedef struct qw_step_stats {
  * others run operation by operation, to the same bits; so does everything without this call. No
  * step allocates.
  *
- * `sizes` ascend (qw_plan_sizes_make); those above max_tokens count as max_tokens. Call it once,
- * between steps. `kv` and its pages must stay; `layout` is copied. A device without plans is no
+ * `sizes` ascend (qw_plan_sizes_make); those above max_tokens count as max_tokens. Call it
+ * between steps; plans made earlier are dropped, also when it fails. `kv` and its pages must stay;
+ * `layout` is copied. A device without plans is no
  * failure: there are none then. Errors: no memory; the model goes on without plans.
  */
 QW_MUST_CHECK qw_status qw_model_plan_steps(qw_model *m, const int32_t *sizes, size_t n_sizes,

@@ -428,6 +428,8 @@ static void release_plans(qw_model *m)
     qw_mem_free(p->seqs);
     qw_mem_free(p->rows);
     *p = (planned_steps){0};
+    m->stats.n_plans = m->stats.plan_bytes = 0;
+    m->stats.build_ns = m->stats.max_build_ns = 0;
 }
 
 void qw_model_free(qw_model *m)
@@ -567,43 +569,41 @@ static void number_seqs(qw_seq_range *seqs, int n)
     for (int i = 0; i < n; i++) seqs[i] = (qw_seq_range){.first_row = i, .n_rows = 1};
 }
 
-qw_status qw_model_plan_steps(qw_model *m, const int32_t *sizes, size_t n_sizes, uint8_t *const *kv,
-                              const qw_kv_layout *layout, qw_error *err)
+static qw_status make_plans(qw_model *m, const int32_t *sizes, size_t n_sizes, qw_error *err)
 {
     planned_steps *p = &m->planned;
-    QW_ASSERT(!p->token_ids);
-    if (!m->be->plan_make || n_sizes == 0) return QW_OK;
-    int max_tokens = m->limits.max_tokens;
+    int max_tokens = m->limits.max_tokens, max_rows = m->limits.max_logit_rows;
     if (sizes[n_sizes - 1] < max_tokens) max_tokens = sizes[n_sizes - 1];
-    size_t n = (size_t)max_tokens, n_rows = (size_t)m->limits.max_logit_rows;
-    qw_status st = QW_OK;
-    p->kv = kv;
-    p->layout = *layout;
-    p->token_ids = qw_mem_calloc(n, sizeof *p->token_ids); // all three: model lifetime
+    size_t n = (size_t)max_tokens, n_rows = (size_t)max_rows;
+    p->token_ids = qw_mem_calloc(n, sizeof *p->token_ids); // all three: until release_plans
     p->seqs = qw_mem_array(n, sizeof *p->seqs);
     p->rows = qw_mem_calloc(n_rows, sizeof *p->rows);
     if (!p->token_ids || !p->seqs || !p->rows)
-        st = qw_fail_memory(err, n * sizeof *p->seqs, "the rows of step plans");
-    if (st == QW_OK) {
-        number_seqs(p->seqs, max_tokens);
-        st =
-            qw_step_plans_make(&p->forward, m->be, sizes, n_sizes, max_tokens, plan_layers, m, err);
-    }
+        return qw_fail_memory(err, n * sizeof *p->seqs, "the rows of step plans");
+    number_seqs(p->seqs, max_tokens);
+    qw_status st =
+        qw_step_plans_make(&p->forward, m->be, sizes, n_sizes, max_tokens, plan_layers, m, err);
     if (st == QW_OK)
-        st = qw_step_plans_make(&p->logits, m->be, sizes, n_sizes, m->limits.max_logit_rows,
-                                plan_head, m, err);
-    if (st != QW_OK) {
-        release_plans(m);
-        return st;
-    }
-    m->stats = (qw_step_stats){
-        .n_plans = p->forward.n,
-        .plan_bytes = p->forward.size + p->logits.size +
-                      n * (sizeof *p->token_ids + sizeof *p->seqs) + n_rows * sizeof *p->rows,
-        .build_ns = p->forward.build_ns + p->logits.build_ns,
-        .max_build_ns = p->forward.max_build_ns + p->logits.max_build_ns,
-    };
+        st = qw_step_plans_make(&p->logits, m->be, sizes, n_sizes, max_rows, plan_head, m, err);
+    if (st != QW_OK) return st;
+    m->stats.n_plans = p->forward.n;
+    m->stats.plan_bytes = p->forward.size + p->logits.size + n_rows * sizeof *p->rows +
+                          n * (sizeof *p->token_ids + sizeof *p->seqs);
+    m->stats.build_ns = p->forward.build_ns + p->logits.build_ns;
+    m->stats.max_build_ns = p->forward.max_build_ns + p->logits.max_build_ns;
     return QW_OK;
+}
+
+qw_status qw_model_plan_steps(qw_model *m, const int32_t *sizes, size_t n_sizes, uint8_t *const *kv,
+                              const qw_kv_layout *layout, qw_error *err)
+{
+    release_plans(m);
+    if (!m->be->plan_make || n_sizes == 0) return QW_OK;
+    m->planned.kv = kv;
+    m->planned.layout = *layout;
+    qw_status st = make_plans(m, sizes, n_sizes, err);
+    if (st != QW_OK) release_plans(m);
+    return st;
 }
 
 const qw_step_stats *qw_model_step_stats(const qw_model *m)
