@@ -57,6 +57,8 @@ void qw_mem_fail_often(uint64_t period);
 uint64_t qw_mem_n_failed(void);
 /** Blocks allocated and not yet freed, mappings included. */
 size_t qw_mem_live(void);
+/** Allocations asked for so far, the same ones as above, in all threads. */
+uint64_t qw_mem_count(void);
 
 /** Memory that is given back all at once. Blocks are 16-byte aligned. One thread at a time. */
 typedef struct qw_arena {
