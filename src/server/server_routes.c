@@ -1,7 +1,7 @@
 // What is served where (http-api.md 1.4), and the answers that need no engine.
 
 #include "base/mem.h"
-#include "server/api_models.h"
+#include "server/api_info.h"
 #include "server/server_internal.h"
 
 static bool has_tokenizer_info(const qw_server_config *c)
