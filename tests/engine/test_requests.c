@@ -18,6 +18,7 @@ typedef struct told {
     qw_finish_reason finish;
     qw_status error;
     int withdraw_at; /* 0: never */
+    int32_t stop_at; /* a stop id; 0: none */
     qw_request_facts facts;
 } told;
 
@@ -75,6 +76,7 @@ static qw_sampling_params plain_params(int64_t max_tokens)
 static uint64_t submit_n(qw_engine *e, told *t, int32_t n_prompt, int32_t family,
                          int64_t max_tokens, int64_t n)
 {
+    int32_t stop_id = t->stop_at;
     qw_error err;
     int32_t ids[1024];
     uint64_t id = UINT64_MAX;
@@ -82,7 +84,12 @@ static uint64_t submit_n(qw_engine *e, told *t, int32_t n_prompt, int32_t family
     qw_sampling_params p = plain_params(max_tokens);
     p.n = n;
     qw_request_sink sink = {.ctx = t, .token = on_token, .done = on_done};
-    *t = (told){.withdraw_at = t->withdraw_at};
+    *t = (told){.withdraw_at = t->withdraw_at, .stop_at = stop_id};
+    if (stop_id > 0) {
+        p.stop_token_ids = qw_mem_array(1, sizeof *p.stop_token_ids);
+        p.stop_token_ids[0] = stop_id;
+        p.n_stop_token_ids = 1;
+    }
     assert_ok(qw_engine_submit(e, ids, (size_t)n_prompt, &p, NULL, &sink, &id, &err));
     return id;
 }
@@ -150,18 +157,27 @@ static void test_counts(void **state)
     bool is_async = *state != NULL;
     qw_engine_options o = options_for(is_async);
     qw_engine *e = open_engine(&o);
-    static told t[3];
+    static told t[4], whole;
+    submit(e, &whole, 30, 3, 8);
+    finish(e);
+    qw_engine_reset_prefix_cache(e);
     t[0].withdraw_at = 3;
+    t[3].stop_at = whole.ids[7];
     submit(e, &t[0], 50, 1, 20);
     submit(e, &t[1], 50, 1, 6);
     submit_n(e, &t[2], 40, 2, 4, 3);
+    submit(e, &t[3], 30, 3, 20);
+    int n_until_stop = 1;
+    while (whole.ids[n_until_stop - 1] != t[3].stop_at) n_until_stop++;
     int64_t n_tokens = 0;
     while (qw_engine_step(e)) n_tokens += qw_engine_last_step(e).n_tokens;
     assert_int_equal(t[0].n_ids, 3);
     assert_int_equal(t[1].n_ids, 6);
     assert_int_equal(t[2].n_ids, 12);
+    assert_int_equal(t[3].n_ids, n_until_stop);
+    assert_int_equal(t[3].finish, QW_FINISH_STOP);
     int64_t n_computed = 0;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         const qw_request_facts *f = &t[i].facts;
         assert_int_equal(t[i].n_done, 1);
         assert_int_equal(f->n_generated, t[i].n_ids);
@@ -174,10 +190,11 @@ static void test_counts(void **state)
     assert_int_equal(t[1].facts.n_cached_tokens, 48);
     assert_int_equal(t[1].facts.n_computed, 2 + 5);
     assert_int_equal(t[2].facts.n_computed, 40 + 2 * 8 + 3 * 3);
+    assert_int_equal(t[3].facts.n_computed, 30 + n_until_stop - 1);
     qw_engine_stats s = stats_of(e);
-    assert_int_equal(s.n_generated_tokens, 3 + 6 + 12);
-    assert_int_equal(s.n_prompt_tokens, 50 + 2 + 40 + 2 * 8);
-    assert_int_equal(s.n_prefix_queries, 50 + 50 + 3 * 40);
+    assert_int_equal(s.n_generated_tokens, 8 + 3 + 6 + 12 + n_until_stop);
+    assert_int_equal(s.n_prompt_tokens, 30 + 50 + 2 + 40 + 2 * 8 + 30);
+    assert_int_equal(s.n_prefix_queries, 30 + 50 + 50 + 3 * 40 + 30);
     assert_int_equal(s.n_prefix_hits, 48 + 2 * 32);
     // One row of the withdrawn sequence was on its way already.
     assert_int_equal(n_computed + (is_async ? 1 : 0), n_tokens);
