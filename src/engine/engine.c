@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "engine/batch.h"
+#include "model/plan_sizes.h"
 
 enum {
     DEFAULT_MAX_NUM_SEQS = 256,
@@ -33,6 +34,7 @@ qw_engine_options qw_engine_options_default(void)
                                .dtype = "auto",
                                .kv_cache_dtype = "auto",
                                .cpu_isa = "auto",
+                               .max_capture_size = -1,
                                .block_size = 16,
                                .gpu_memory_utilization = 0.92,
                                .eos_token_id = -1};
@@ -181,6 +183,21 @@ static qw_status load_model(qw_engine *e, const qw_engine_options *o, const qw_m
     return st;
 }
 
+// Decode steps of up to max_num_seqs rows over the pages of the KV cache.
+static qw_status plan_steps(qw_engine *e, const qw_engine_options *o, int32_t max_num_seqs,
+                            qw_error *err)
+{
+    if (o->no_step_plans) return QW_OK;
+    qw_plan_sizes sizes;
+    qw_plan_sizes_input in = {.sizes = o->capture_sizes,
+                              .n_sizes = o->n_capture_sizes,
+                              .max_size = o->max_capture_size,
+                              .max_rows = max_num_seqs};
+    qw_status st = qw_plan_sizes_make(&sizes, &in, err);
+    if (st != QW_OK) return st;
+    return qw_model_plan_steps(e->model, sizes.sizes, sizes.n, e->kv.layers, &e->kv.layout, err);
+}
+
 static qw_status open_engine(qw_engine *e, const qw_engine_options *o, qw_error *err)
 {
     qw_kv_layout layout = {0};
@@ -198,6 +215,7 @@ static qw_status open_engine(qw_engine *e, const qw_engine_options *o, qw_error 
     if (st == QW_OK) st = load_model(e, o, &limits, err);
     if (st == QW_OK)
         st = qw_kv_cache_init(&e->kv, &layout, e->config.num_hidden_layers, e->plan.n_blocks, err);
+    if (st == QW_OK) st = plan_steps(e, o, max_num_seqs, err);
     if (st == QW_OK) st = qw_scheduler_init(&e->scheduler, max_num_seqs, limits.max_tokens, err);
     if (st == QW_OK) st = qw_batch_init(&e->batch, limits.max_tokens, max_num_seqs, err);
     size_t v = (size_t)e->config.vocab_size;
@@ -248,6 +266,11 @@ const qw_backend *qw_engine_backend(const qw_engine *e)
 const char *qw_engine_dtype_name(const qw_engine *e)
 {
     return e->dtype_name;
+}
+
+const qw_step_stats *qw_engine_step_stats(const qw_engine *e)
+{
+    return qw_model_step_stats(e->model);
 }
 
 uint64_t qw_engine_n_preemptions(const qw_engine *e)
