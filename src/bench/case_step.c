@@ -260,7 +260,7 @@ qw_status qw_bench_decode_step_case(qw_bench_case *out, qw_bench_step_model *mod
     qw_status st = make(&c, model, m, 1, context - 1, err);
     if (st != QW_OK) return st;
     c->planned = planned;
-    describe(out, c, "decode", m, context);
+    describe(out, c, planned ? "decode" : "decode-eager", m, context);
     double weights = layer_weights(cfg) + head_weights(cfg);
     double positions = (double)m * context * cfg->num_hidden_layers;
     double group = (double)cfg->num_attention_heads / cfg->num_key_value_heads;

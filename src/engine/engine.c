@@ -5,6 +5,7 @@
 #include "engine/batch.h"
 #include "engine/engine_setup.h"
 #include "engine/executor.h"
+#include "model/plan_sizes.h"
 
 enum {
     N_BUCKETS = 1024,   /* of the table of requests */
@@ -45,6 +46,7 @@ qw_engine_options qw_engine_options_default(void)
                                .dtype = "auto",
                                .kv_cache_dtype = "auto",
                                .cpu_isa = "auto",
+                               .max_capture_size = -1,
                                .block_size = 16,
                                .gpu_memory_utilization = 0.92,
                                .enable_prefix_caching = true,
@@ -111,6 +113,21 @@ static qw_status open_steps(qw_engine *e, const qw_engine_setup *s, qw_error *er
     return st == QW_OK ? qw_executor_new(&e->executor, &args, err) : st;
 }
 
+// Decode steps of up to max_num_seqs rows over the pages of the KV cache.
+static qw_status plan_steps(qw_engine *e, const qw_engine_options *o, int32_t max_num_seqs,
+                            qw_error *err)
+{
+    if (o->no_step_plans) return QW_OK;
+    qw_plan_sizes sizes;
+    qw_plan_sizes_input in = {.sizes = o->capture_sizes,
+                              .n_sizes = o->n_capture_sizes,
+                              .max_size = o->max_capture_size,
+                              .max_rows = max_num_seqs};
+    qw_status st = qw_plan_sizes_make(&sizes, &in, err);
+    if (st != QW_OK) return st;
+    return qw_model_plan_steps(e->model, sizes.sizes, sizes.n, e->kv.layers, &e->kv.layout, err);
+}
+
 static qw_status open_engine(qw_engine *e, const qw_engine_options *o, qw_error *err)
 {
     qw_engine_setup s;
@@ -130,6 +147,7 @@ static qw_status open_engine(qw_engine *e, const qw_engine_options *o, qw_error 
         st =
             qw_kv_cache_init(&e->kv, &s.layout, e->config.num_hidden_layers, e->plan.n_blocks, err);
     if (st == QW_OK && o->enable_prefix_caching) st = qw_kv_cache_add_prefixes(&e->kv, err);
+    if (st == QW_OK) st = plan_steps(e, o, s.scheduler_limits.max_num_seqs, err);
     if (st == QW_OK) st = open_sampling(e, o, err);
     return st == QW_OK ? open_steps(e, &s, err) : st;
 }
@@ -178,6 +196,11 @@ const char *qw_engine_dtype_name(const qw_engine *e)
 }
 
 void qw_engine_get_stats(const qw_engine *e, qw_engine_stats *out)
+
+const qw_step_stats *qw_engine_step_stats(const qw_engine *e)
+{
+    return qw_model_step_stats(e->model);
+}
 {
     const qw_scheduler *s = &e->scheduler;
     *out = (qw_engine_stats){

@@ -22,6 +22,10 @@ typedef struct qw_engine_options {
     int32_t max_model_len;                   /* 0: the model's own; -1: what fits */
     int32_t max_num_seqs;                    /* 0: 256, or fewer */
     int32_t max_num_batched_tokens;          /* 0: 2048, or fewer */
+    bool no_step_plans;                      /* cudagraph_mode NONE: operation by operation */
+    const int64_t *capture_sizes;            /* of decode steps to plan; NULL: the defaults */
+    size_t n_capture_sizes;                  /* 0 with a list: none are planned */
+    int64_t max_capture_size;                /* max_cudagraph_capture_size; -1: not given */
     int32_t block_size;                      /* 16 .. 128, a multiple of 16 */
     double gpu_memory_utilization;           /* (0, 1] */
     int64_t kv_cache_memory_bytes;           /* 0: by the fraction */
@@ -61,6 +65,8 @@ const qw_generation_config *qw_engine_generation_config(const qw_engine *e);
 const qw_memory_plan *qw_engine_plan(const qw_engine *e);
 const qw_backend *qw_engine_backend(const qw_engine *e);
 const char *qw_engine_dtype_name(const qw_engine *e);
+/** Step plans: how many, what they cost, how often they were used. Current between steps. */
+const qw_step_stats *qw_engine_step_stats(const qw_engine *e);
 
 /** How things stand. */
 typedef struct qw_engine_stats {
