@@ -56,29 +56,63 @@ void qw_http_leave(qw_http_exchange *x)
     qw_http_cut(x);
 }
 
-void qw_http_handle_lost(qw_http_server *s)
+void qw_http_conn_look_later(qw_http_conn *c)
 {
-    while (s->lost) {
-        qw_http_conn *c = s->lost;
-        s->lost = c->next_lost;
-        c->is_lost = false;
-        if (c->x) qw_http_leave(c->x);
+    if (c->needs_look) return;
+    c->needs_look = true;
+    c->next_look = c->server->look;
+    c->server->look = c;
+}
+
+// libmicrohttpd reads on edges: it misses that the client closed when it learns of that together
+// with the client's last bytes. False: it has bytes to read first.
+static bool close_if_read(qw_http_conn *c)
+{
+    char byte;
+    if (recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0) return false;
+    shutdown(c->fd, SHUT_RDWR); // what was sent still goes out
+    return true;
+}
+
+// The client closed its side, or the connection is broken. False: look again after the next turn.
+static bool look_at(qw_http_conn *c)
+{
+    qw_http_exchange *x = c->x;
+    if (x && c->is_broken) {
+        qw_http_leave(x);
+        return true;
     }
+    if (!x || x->phase <= QW_HTTP_BODY) return close_if_read(c);
+    // A whole reply goes out, for the client may still read; on_completed comes back here.
+    bool is_given = x->phase == QW_HTTP_REPLY || x->phase == QW_HTTP_END ||
+                    (x->phase == QW_HTTP_PENDING && x->response && !x->is_stream);
+    if (!is_given) qw_http_leave(x);
+    return true;
+}
+
+void qw_http_look(qw_http_server *s)
+{
+    qw_http_conn *again = NULL;
+    while (s->look) {
+        qw_http_conn *c = s->look;
+        s->look = c->next_look;
+        c->needs_look = false;
+        if (look_at(c)) continue;
+        c->needs_look = true;
+        c->next_look = again;
+        again = c;
+    }
+    s->look = again;
 }
 
 void qw_http_conn_event(qw_http_conn *c, uint32_t events)
 {
-    qw_http_exchange *x = c->x;
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
         c->has_hup = true;
-        // In the other phases libmicrohttpd watches; a reply that is complete may still go out to a
-        // client that only closed its own side.
-        if (x && (x->phase == QW_HTTP_PENDING || x->phase == QW_HTTP_START ||
-                  x->phase == QW_HTTP_STREAM))
-            qw_http_leave(x);
-        return;
+        qw_http_conn_look_later(c);
+    } else if ((events & EPOLLOUT) && c->x && c->x->phase == QW_HTTP_STREAM) {
+        qw_http_stream_flush(c->x);
     }
-    if ((events & EPOLLOUT) && x && x->phase == QW_HTTP_STREAM) qw_http_stream_flush(x);
 }
 
 void qw_http_check_deadlines(qw_http_server *s)
@@ -278,6 +312,7 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
     qw_buf_release(&x->headers);
     qw_buf_release(&x->out);
     qw_mem_free(x);
+    if (c->has_hup) qw_http_conn_look_later(c);
     if (s->is_draining) shutdown(c->fd, SHUT_RD); // what was written still goes out
 }
 
@@ -287,10 +322,10 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
 static void free_conn(qw_http_conn *c)
 {
     qw_http_server *s = c->server;
-    if (c->is_lost) {
-        qw_http_conn **p = &s->lost;
-        while (*p != c) p = &(*p)->next_lost;
-        *p = c->next_lost;
+    if (c->needs_look) {
+        qw_http_conn **p = &s->look;
+        while (*p != c) p = &(*p)->next_look;
+        *p = c->next_look;
     }
     if (c->prev)
         c->prev->next = c->next;

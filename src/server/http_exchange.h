@@ -95,7 +95,8 @@ void qw_http_error_json(qw_buf *out, int code, const char *type, const char *par
 
 /**
  * Give the reply in pieces: chunked, or until the connection closes for HTTP/1.0. The head is sent
- * with the next turn of the I/O loop; each later write goes out at once, in one send.
+ * with the next turn of the I/O loop; each later write goes out at once, in one send. The reply to
+ * HEAD is the head alone: `done` may then come before qw_http_stream_end.
  */
 void qw_http_stream_begin(qw_http_exchange *x, int status, const char *content_type);
 /** One piece, for instance one event. What the client's socket does not take is kept: see below. */

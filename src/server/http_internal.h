@@ -44,9 +44,10 @@ struct qw_http_conn {
     bool has_hup;        /* the client closed its side */
     bool has_served;     /* it had a request before */
     bool wants_out;      /* EPOLLOUT is asked for */
-    bool is_lost;        /* in the list of connections that a failed send found broken */
+    bool is_broken;      /* a send failed, or the client is too slow */
+    bool needs_look;     /* in the server's list of connections to look at */
     int64_t deadline_ns; /* when to give up on the client; 0: never */
-    qw_http_conn *prev, *next, *next_lost;
+    qw_http_conn *prev, *next, *next_look;
     char peer[72];
 };
 
@@ -113,7 +114,8 @@ struct qw_http_server {
     unsigned next_daemon; /* the one that gets the next connection */
 
     qw_http_conn *conns;  /* all of them */
-    qw_http_conn *lost;   /* a send failed; the handler is told by the loop, not in its own call */
+    qw_http_conn *look;   /* those whose client closed or whose socket broke; the loop looks at them
+                             and tells the handler, which may be in the middle of something */
     qw_http_conn *adding; /* the one that MHD_add_connection is about to announce */
     size_t n_connections, n_exchanges;
 
@@ -143,8 +145,10 @@ void qw_http_set_accepting(qw_http_server *s, bool on);
 void qw_http_conn_event(qw_http_conn *c, uint32_t events);
 /** Close connections whose time is over. */
 void qw_http_check_deadlines(qw_http_server *s);
-/** Tell the handler of connections that a failed send found broken. */
-void qw_http_handle_lost(qw_http_server *s);
+/** Have the loop look at c, for its has_hup or is_broken. */
+void qw_http_conn_look_later(qw_http_conn *c);
+/** Look at them. */
+void qw_http_look(qw_http_server *s);
 void qw_http_conn_suspend(qw_http_conn *c);
 void qw_http_conn_resume(qw_http_conn *c);
 /** Have the client's connection closed without (the rest of) a reply. */

@@ -139,8 +139,12 @@ void qw_http_stream_begin(qw_http_exchange *x, int status, const char *content_t
 {
     if (!can_reply(x)) return;
     x->is_stream = true;
-    give(x, status, content_type,
-         MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 1024, qw_http_stream_read, x, NULL));
+    struct MHD_Response *response =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 1024, qw_http_stream_read, x, NULL);
+    // libmicrohttpd 0.9.75 would send the last chunk even to HEAD.
+    if (response && strcmp(x->method, "HEAD") == 0)
+        MHD_set_response_options(response, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
+    give(x, status, content_type, response);
 }
 
 size_t qw_http_stream_pending(const qw_http_exchange *x)
@@ -148,13 +152,11 @@ size_t qw_http_stream_pending(const qw_http_exchange *x)
     return x->out.len - x->out_pos;
 }
 
-// The handler may be in the middle of something: it is told by the loop.
+// The handler, whose call this may be, is told by the loop.
 static void lose(qw_http_conn *c)
 {
-    if (c->is_lost) return;
-    c->is_lost = true;
-    c->next_lost = c->server->lost;
-    c->server->lost = c;
+    c->is_broken = true;
+    qw_http_conn_look_later(c);
 }
 
 static void watch_out(qw_http_conn *c, bool on)
@@ -248,7 +250,7 @@ void qw_http_stream_write(qw_http_exchange *x, const void *data, size_t len)
 {
     qw_http_conn *c = x->conn;
     bool is_early = x->response || x->phase == QW_HTTP_START; // the head is not out yet
-    if (!x->is_stream || x->has_ended || x->is_cut || c->is_lost || len == 0) return;
+    if (!x->is_stream || x->has_ended || x->is_cut || c->is_broken || len == 0) return;
     if (!is_early && x->phase != QW_HTTP_STREAM) return;
 
     char size[20];
@@ -263,7 +265,7 @@ void qw_http_stream_write(qw_http_exchange *x, const void *data, size_t len)
     }
     if (c->tls) {
         keep(x, iov, 3, 0);
-        if (!c->is_lost) qw_http_stream_flush(x);
+        if (!c->is_broken) qw_http_stream_flush(x);
         return;
     }
     ssize_t n = send_plain(c->fd, iov, 3);
@@ -282,7 +284,7 @@ void qw_http_stream_end(qw_http_exchange *x)
 {
     if (!x->is_stream || x->has_ended || x->is_cut) return;
     x->has_ended = true;
-    if (x->phase == QW_HTTP_STREAM && !x->conn->is_lost && qw_http_stream_pending(x) == 0)
+    if (x->phase == QW_HTTP_STREAM && !x->conn->is_broken && qw_http_stream_pending(x) == 0)
         qw_http_conn_resume(x->conn);
 }
 
@@ -302,7 +304,7 @@ ssize_t qw_http_stream_read(void *cls, uint64_t pos, char *buf, size_t max)
         qw_http_stream_flush(x);
     }
     if (x->is_cut) return MHD_CONTENT_READER_END_WITH_ERROR;
-    if (x->has_ended && !c->is_lost && qw_http_stream_pending(x) == 0) {
+    if (x->has_ended && !c->is_broken && qw_http_stream_pending(x) == 0) {
         x->phase = QW_HTTP_END;
         c->deadline_ns = qw_clock_ns() + c->server->send_timeout_ns;
         return MHD_CONTENT_READER_END_OF_STREAM;

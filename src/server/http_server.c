@@ -218,7 +218,6 @@ static int sleep_ms(const qw_http_server *s)
 {
     for (int i = 0; i < QW_HTTP_N_DAEMONS; i++)
         if (s->must_run[i]) return 0;
-    if (s->lost) return 0;
     if (!s->timers) return -1;
     int64_t due = INT64_MAX, now = qw_clock_ns();
     for (const qw_http_timer *t = s->timers; t; t = t->next)
@@ -263,9 +262,8 @@ static qw_status turn(qw_http_server *s, qw_error *err)
     if (has_posts) run_posts(s);
     run_timers(s);
     if (has_clients && s->is_accepting) qw_http_accept(s);
-    qw_http_handle_lost(s);
     run_daemons(s);
-    qw_http_handle_lost(s);
+    qw_http_look(s);
     return QW_OK;
 }
 

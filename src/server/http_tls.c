@@ -82,11 +82,20 @@ void qw_http_tls_release(qw_http_tls *t)
     *t = (qw_http_tls){0};
 }
 
-// libmicrohttpd only asks for a certificate and leaves it unchecked; here the handshake fails for a
-// wrong one, and for none when one is required.
+// Called at the end of the handshake; another result than 0 ends it.
+static int check_peer(gnutls_session_t session)
+{
+    unsigned n = 0, status = 0;
+    // Who must show a certificate and did not, got an alert before this.
+    if (!gnutls_certificate_get_peers(session, &n) || n == 0) return 0;
+    int rc = gnutls_certificate_verify_peers2(session, &status);
+    return rc == GNUTLS_E_SUCCESS && status == 0 ? 0 : GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR;
+}
+
+// libmicrohttpd only asks for a certificate and leaves it unchecked.
 void qw_http_tls_session(const qw_http_tls *t, gnutls_session_t session)
 {
     if (t->cert_reqs == GNUTLS_CERT_IGNORE) return;
     gnutls_certificate_server_set_request(session, t->cert_reqs);
-    gnutls_session_set_verify_cert(session, NULL, 0);
+    gnutls_session_set_verify_function(session, check_peer);
 }

@@ -195,7 +195,7 @@ static QW_UNUSED void write_held(void *ctx)
         if (qw_http_stream_pending(f->held[i]) > most) most = qw_http_stream_pending(f->held[i]);
     }
     pthread_mutex_lock(&f->mu);
-    f->most_pending = most;
+    if (most > f->most_pending) f->most_pending = most;
     pthread_mutex_unlock(&f->mu);
 }
 
