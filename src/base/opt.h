@@ -62,7 +62,7 @@ typedef struct qw_opt {
     size_t n_offset; /* STRS, INTS: of the size_t that takes the count */
     const char *def; /* default, as it would be typed; NULL: none */
     double min, max; /* INT, INTS, FLOAT: allowed values, both ends included; 0, 0: all */
-    const char *const *choices; /* CHOICE: NULL-terminated */
+    const char *const *choices; /* CHOICE: NULL-terminated; STR: words to suggest, any is allowed */
     const char *shorts;         /* names after a single dash, separated by blanks: "p", "tp" */
     const char *env;            /* variable; NULL: QWENCH_ and the name in capitals */
     const char *group;          /* heading in the help; NULL: "Options" */
@@ -189,7 +189,8 @@ QW_MUST_CHECK qw_status qw_opts_help(const qw_opts *o, const char *topic, qw_buf
 const char *qw_opt_metavar(const qw_opt *row);
 /** The heading that the option stands under. */
 const char *qw_opt_group(const qw_opt *row);
-/** Append "(one of: a, b; default: a; no effect: why)", or nothing when there is nothing to say. */
+/** Append "(one of: a, b; default: a; no effect: why)", or nothing when there is nothing to say; of
+ *  a row without help only "no effect: why". */
 void qw_opt_notes(const qw_opt *row, qw_buf *out);
 /** True if value `i` is the first visible one of its group. */
 bool qw_opts_opens_group(const qw_opts *o, size_t i);

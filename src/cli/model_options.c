@@ -11,6 +11,7 @@
 static const char *const load_formats[] = {"auto", "safetensors", "dummy", NULL};
 static const char *const dtypes[] = {"auto", "bfloat16", "float32", "float16",
                                      "half", "float",    NULL};
+static const char *const generation_words[] = {"auto", "vllm", NULL};
 static const char *const kv_dtypes[] = {"auto", "bfloat16", "float32", NULL};
 
 // vLLM's names for the groups: `serve` has these rows too.
@@ -43,7 +44,7 @@ static const qw_opt rows[] = {
     {"hf_overrides", QW_OPT_JSON, FIELD(hf_overrides), .group = MODEL_GROUP,
      .help = "members to replace in config.json"},
     {"generation_config", QW_OPT_STR, FIELD(generation_config), .def = "auto", .group = MODEL_GROUP,
-     .metavar = "auto|vllm|DIR",
+     .choices = generation_words, .metavar = "auto|vllm|DIR",
      .help = "auto: the model's generation_config.json gives the sampling defaults; vllm: neutral "
              "ones; a directory: its generation_config.json gives them"},
     {"override_generation_config", QW_OPT_JSON, FIELD(override_generation_config),

@@ -212,17 +212,17 @@ static void put_repr(qw_buf *out, const char *text)
     qw_buf_putc(out, quote);
 }
 
-static void put_value_repr(qw_buf *out, const qw_opt_value *v)
+static qw_status put_value_repr(qw_buf *out, const qw_opt_value *v, qw_error *err)
 {
     char number[32];
     switch (v->row->type) {
     case QW_OPT_FLAG:
-    case QW_OPT_BOOL: qw_buf_puts(out, v->as.flag ? "True" : "False"); return;
-    case QW_OPT_INT: qw_buf_printf(out, "%" PRId64, v->as.i64); return;
+    case QW_OPT_BOOL: qw_buf_puts(out, v->as.flag ? "True" : "False"); break;
+    case QW_OPT_INT: qw_buf_printf(out, "%" PRId64, v->as.i64); break;
     case QW_OPT_FLOAT:
         (void)qw_str_from_f64(number, v->as.f64);
         qw_buf_puts(out, number);
-        return;
+        break;
     case QW_OPT_STRS:
     case QW_OPT_INTS:
         qw_buf_putc(out, '[');
@@ -234,16 +234,18 @@ static void put_value_repr(qw_buf *out, const qw_opt_value *v)
                 put_repr(out, v->texts[i]);
         }
         qw_buf_putc(out, ']');
-        return;
+        break;
     case QW_OPT_STR:
-    case QW_OPT_CHOICE: put_repr(out, v->texts[v->n_texts - 1]); return;
+    case QW_OPT_CHOICE: put_repr(out, v->texts[v->n_texts - 1]); break;
     case QW_OPT_JSON: {
         json_t *object;
-        if (qw_opt_json_merge(&object, &v->as.json, v->name, NULL) != QW_OK) return;
+        qw_status st = qw_opt_json_merge(&object, &v->as.json, v->name, err);
+        if (st != QW_OK) return st;
         qw_json_write(out, object, false);
         json_decref(object);
     }
     }
+    return QW_OK;
 }
 
 static bool is_default(const qw_opt_value *v)
@@ -257,7 +259,8 @@ static qw_status note_non_default(qw_serve_options *o, qw_error *err)
     qw_buf out;
     qw_buf_init(&out, (size_t)1 << 24);
     qw_buf_putc(&out, '{');
-    for (size_t i = 0; i < o->opts.n_values; i++) {
+    qw_status st = QW_OK;
+    for (size_t i = 0; i < o->opts.n_values && st == QW_OK; i++) {
         const qw_opt_value *v = &o->opts.values[i];
         if (!qw_serve_is_given(v) || is_about_this_run(v->name) || is_default(v)) continue;
         if (out.len > 1) qw_buf_puts(&out, ", ");
@@ -268,10 +271,10 @@ static qw_status note_non_default(qw_serve_options *o, qw_error *err)
         if (is_secret(v->name))
             qw_buf_puts(&out, "'***'");
         else
-            put_value_repr(&out, v);
+            st = put_value_repr(&out, v, err);
     }
     qw_buf_putc(&out, '}');
-    qw_status st = qw_buf_check(&out, "the options", err);
+    if (st == QW_OK) st = qw_buf_check(&out, "the options", err);
     if (st == QW_OK) {
         o->non_default_args = qw_arena_strndup(&o->arena, out.data, out.len);
         if (!o->non_default_args) st = no_memory(err);
