@@ -187,7 +187,6 @@ static const struct {
 // Atomic, relaxed: statistics. Each has one writer, so a load and a store make an addition.
 typedef struct tally {
     _Atomic uint64_t buckets[MAX_BUCKETS + 1]; // the last: above all bounds
-    _Atomic uint64_t n;
     _Atomic double sum;
 } tally;
 
@@ -242,7 +241,6 @@ static void observe(qw_metrics *m, histogram h, double value)
     tally *t = &m->tallies[h];
     while (i < n && value > bounds[i]) i++;
     increment(&t->buckets[i]);
-    increment(&t->n);
     double sum = atomic_load_explicit(&t->sum, memory_order_relaxed);
     atomic_store_explicit(&t->sum, sum + value, memory_order_relaxed);
 }
@@ -440,7 +438,6 @@ static void write_histogram(const qw_metrics *m, histogram h, qw_buf *out)
         sum += atomic_load_explicit(&t->buckets[i], memory_order_relaxed);
         write_sample(m, out, name, "_bucket", "le", bound, (double)sum);
     }
-    // The sum of the buckets, not t->n: a writer may be between the two.
     write_sample(m, out, name, "_count", NULL, NULL, (double)sum);
     write_sample(m, out, name, "_sum", NULL, NULL,
                  atomic_load_explicit(&t->sum, memory_order_relaxed));
