@@ -236,7 +236,6 @@ static qw_status settle_tools(qw_api_request *r, const qw_api_config *cfg, qw_ap
 {
     const json_t *choice = json_object_get(r->body, "tool_choice");
     qw_str word = qw_api_str(r->body, "tool_choice");
-    r->tools = json_object_get(r->body, "tools");
     if (!r->tools) return QW_OK;
     if (qw_str_is(word, "none")) {
         if (cfg->exclude_tools_when_tool_choice_none) r->tools = NULL;
@@ -338,10 +337,6 @@ static void check_form(const qw_api_request *r, qw_issues *issues)
 static void settle_rest(qw_api_request *r)
 {
     const json_t *body = r->body;
-    r->continue_final_message = qw_api_bool(body, "continue_final_message", false);
-    r->add_generation_prompt =
-        qw_api_bool(body, "add_generation_prompt", !r->continue_final_message);
-    r->documents = json_object_get(body, "documents");
     r->include_reasoning = qw_api_bool(body, "include_reasoning", true);
     r->return_prompt_text = qw_api_bool(body, "return_prompt_text", false);
     r->asked_max_tokens = qw_api_int(body, "max_tokens", -1);
@@ -350,8 +345,8 @@ static void settle_rest(qw_api_request *r)
     r->asked_by = "max_completion_tokens";
 }
 
-static qw_status parse(qw_api_request *r, const qw_api_config *cfg, const json_t *raw,
-                       const qw_api_call *call, qw_api_error *err)
+qw_status qw_api_chat_read(qw_api_request *r, const qw_api_config *cfg, const json_t *raw,
+                           qw_api_error *err)
 {
     qw_issues issues = {0};
     qw_status st = check_rules(raw, err);
@@ -359,12 +354,29 @@ static qw_status parse(qw_api_request *r, const qw_api_config *cfg, const json_t
         st = qw_api_read_members(&r->body, raw, fields, QW_ARRAY_LEN(fields), &issues, err);
     if (st != QW_OK) return st;
     r->messages = json_object_get(r->body, "messages");
+    r->tools = json_object_get(r->body, "tools");
     check_form(r, &issues);
     st = qw_issues_check(&issues, NULL, err);
-    if (st == QW_OK) st = qw_api_check_model(cfg, r->body, err);
+    return st == QW_OK ? qw_api_check_model(cfg, r->body, err) : st;
+}
+
+qw_status qw_api_chat_settle(qw_api_request *r, const qw_api_config *cfg, qw_api_error *err)
+{
+    const json_t *body = r->body;
+    r->continue_final_message = qw_api_bool(body, "continue_final_message", false);
+    r->add_generation_prompt =
+        qw_api_bool(body, "add_generation_prompt", !r->continue_final_message);
+    r->documents = json_object_get(body, "documents");
+    qw_status st = settle_template(r, cfg, err);
+    return st == QW_OK ? check_parts(r->messages, err) : st;
+}
+
+static qw_status parse(qw_api_request *r, const qw_api_config *cfg, const json_t *raw,
+                       const qw_api_call *call, qw_api_error *err)
+{
+    qw_status st = qw_api_chat_read(r, cfg, raw, err);
     if (st == QW_OK) st = settle_tools(r, cfg, err);
-    if (st == QW_OK) st = settle_template(r, cfg, err);
-    if (st == QW_OK) st = check_parts(r->messages, err);
+    if (st == QW_OK) st = qw_api_chat_settle(r, cfg, err);
     if (st == QW_OK) st = qw_api_check_features(r->body, err);
     if (st != QW_OK) return st;
     settle_rest(r);

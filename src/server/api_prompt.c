@@ -2,7 +2,7 @@
 // worker threads.
 
 #include "base/mem.h"
-#include "server/api_request.h"
+#include "server/api_request_internal.h"
 
 enum { MAX_PROMPT_TEXT = 1 << 30 };
 
@@ -44,6 +44,7 @@ static size_t count_characters(qw_str s)
 static qw_status check_characters(const qw_api_request *r, const qw_api_config *cfg, qw_str text,
                                   qw_api_error *err)
 {
+    // What is truncated may be of any length.
     if (cfg->longest_token <= 0 || r->truncate_prompt_tokens != -2) return QW_OK;
     int64_t room = cfg->max_model_len - wanted(r);
     int64_t most = room * cfg->longest_token, n = (int64_t)text.len;
@@ -118,8 +119,8 @@ static qw_status need_tokenizer(const qw_api_config *cfg, qw_api_error *err)
     return qw_api_fail(err, QW_FAULT_REQUEST, NULL, "%s", why.text);
 }
 
-static qw_status encode(const qw_api_request *r, const qw_api_config *cfg, qw_str text,
-                        qw_api_prompt *p, qw_api_error *err)
+qw_status qw_api_prompt_text(const qw_api_request *r, const qw_api_config *cfg, qw_str text,
+                             qw_api_prompt *p, qw_api_error *err)
 {
     qw_error why;
     qw_status st = need_tokenizer(cfg, err);
@@ -165,8 +166,8 @@ static qw_status render_own(const qw_api_request *r, const qw_api_config *cfg, q
     return st;
 }
 
-static qw_status make_chat(const qw_api_request *r, const qw_api_config *cfg, qw_api_prompt *p,
-                           qw_api_error *err)
+qw_status qw_api_prompt_chat(const qw_api_request *r, const qw_api_config *cfg, qw_api_prompt *p,
+                             qw_api_error *err)
 {
     qw_status st = need_tokenizer(cfg, err);
     if (st != QW_OK) return st;
@@ -176,7 +177,7 @@ static qw_status make_chat(const qw_api_request *r, const qw_api_config *cfg, qw
         st = render(cfg->frontend->chat, r, &p->text, err);
     else
         return qw_api_fail(err, QW_FAULT_REQUEST, NULL, "%s", cfg->frontend->no_chat.text);
-    if (st == QW_OK) st = encode(r, cfg, (qw_str){p->text.data, p->text.len}, p, err);
+    if (st == QW_OK) st = qw_api_prompt_text(r, cfg, (qw_str){p->text.data, p->text.len}, p, err);
     if (!r->return_prompt_text) qw_buf_release(&p->text);
     return st;
 }
@@ -203,7 +204,7 @@ static qw_status make_completion(const qw_api_request *r, const json_t *prompt,
                                  const qw_api_config *cfg, qw_api_prompt *p, qw_api_error *err)
 {
     qw_error why;
-    if (json_is_string(prompt)) return encode(r, cfg, qw_json_str(prompt), p, err);
+    if (json_is_string(prompt)) return qw_api_prompt_text(r, cfg, qw_json_str(prompt), p, err);
     qw_status st = qw_ids_append_json(&p->ids, prompt, "prompt", &why);
     if (st != QW_OK) return qw_api_fail_with(err, st, &why, "prompt");
     return check_ids(cfg, &p->ids, err);
@@ -230,7 +231,7 @@ qw_status qw_api_request_prompt(qw_api_prompt *out, qw_api_request *r, size_t i,
             (void)qw_api_fail_with(err, st, &why, "bad_words");
     }
     if (st == QW_OK)
-        st = r->kind == QW_API_CHAT ? make_chat(r, cfg, &p, err)
+        st = r->kind == QW_API_CHAT ? qw_api_prompt_chat(r, cfg, &p, err)
                                     : make_completion(r, prompt_at(r, i), cfg, &p, err);
     if (st == QW_OK) {
         truncate_ids(r, cfg, &p.ids);

@@ -316,8 +316,10 @@ static qw_status fill_stream(qw_api_request *r, const qw_api_config *cfg, qw_api
     const json_t *given = json_object_get(r->body, "stream_options");
     if (given) {
         qw_issues issues = {0};
-        json_t *options = NULL;
-        qw_status st = qw_api_schema_read(options, given, rows, QW_ARRAY_LEN(rows), &issues, err);
+        json_t *options = json_object();
+        qw_status st = options ? QW_OK : no_memory(err);
+        if (st == QW_OK)
+            st = qw_api_schema_read(options, given, rows, QW_ARRAY_LEN(rows), &issues, err);
         if (st == QW_OK) st = qw_issues_check(&issues, NULL, err);
         r->include_usage = qw_api_bool(options, "include_usage", false);
         r->continuous_usage = qw_api_bool(options, "continuous_usage_stats", false);

@@ -31,6 +31,19 @@ QW_MUST_CHECK qw_status qw_api_check_features(const json_t *body, qw_api_error *
 QW_MUST_CHECK qw_status qw_api_request_fill(qw_api_request *r, const qw_api_config *cfg,
                                             const qw_api_call *call, qw_api_error *err);
 
+/** Members of a chat body, their form, and the model's name; fills body, messages and tools. */
+QW_MUST_CHECK qw_status qw_api_chat_read(qw_api_request *r, const qw_api_config *cfg,
+                                         const json_t *raw, qw_api_error *err);
+/** What the template is given, and whether this model takes the messages' parts. */
+QW_MUST_CHECK qw_status qw_api_chat_settle(qw_api_request *r, const qw_api_config *cfg,
+                                           qw_api_error *err);
+/** Render and tokenize a chat into p->text (kept only if return_prompt_text) and p->ids. */
+QW_MUST_CHECK qw_status qw_api_prompt_chat(const qw_api_request *r, const qw_api_config *cfg,
+                                           qw_api_prompt *p, qw_api_error *err);
+/** The same for a text. */
+QW_MUST_CHECK qw_status qw_api_prompt_text(const qw_api_request *r, const qw_api_config *cfg,
+                                           qw_str text, qw_api_prompt *p, qw_api_error *err);
+
 void qw_api_request_begin(qw_api_request *r, qw_api_kind kind);
 
 #endif

@@ -129,7 +129,10 @@ static bool write_chat_chunk(const qw_api_response *r, const qw_choice *c, size_
     qw_api_write_int(out, (int64_t)i);
     QW_PUT(out, ",\"delta\":");
     if (!write_delta(r, c, out)) {
-        out->len = before;
+        if (!out->failed) {
+            out->len = before;
+            out->data[before] = '\0';
+        }
         return false;
     }
     QW_PUT(out, ",\"logprobs\":");
