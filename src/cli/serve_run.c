@@ -87,6 +87,10 @@ static void set_engine_options(qw_engine_options *e, const qw_serve_options *o)
     e->max_long_partial_prefills = (int32_t)o->max_long_partial_prefills;
     e->long_prefill_token_threshold = (int32_t)o->long_prefill_token_threshold;
     e->scheduler_reserve_full_isl = o->scheduler_reserve_full_isl;
+    e->no_step_plans = o->cudagraph_mode == QW_CUDAGRAPH_NONE;
+    e->capture_sizes = o->cudagraph_capture_sizes;
+    e->n_capture_sizes = o->n_cudagraph_capture_sizes;
+    e->max_capture_size = o->max_cudagraph_capture_size > 0 ? o->max_cudagraph_capture_size : -1;
 }
 
 static qw_status open_model(service *s, qw_error *err)
@@ -103,6 +107,12 @@ static qw_status open_model(service *s, qw_error *err)
     s->args.options.eos_token_id = info->eos_id;
     s->args.options.n_token_ids = info->n_ids;
     set_engine_options(&s->args.options, o);
+    qw_str template = s->frontend.chat ? qw_chat_prompt_template(s->frontend.chat) : QW_STR("");
+    qw_reasoning_parser *r = &s->api.reasoning;
+    st = qw_reasoning_parser_init(r, o->reasoning_parser, s->frontend.tokenizer, template, err);
+    if (st != QW_OK) return st;
+    s->args.options.think_start_id = r->is_on ? r->think_id : -1;
+    s->args.options.think_end_id = r->is_on ? r->end_think_id : -1;
     int64_t before = qw_clock_ns();
     st = qw_engine_open(&s->engine, &s->args.options, err);
     if (st != QW_OK) return st;
@@ -199,9 +209,7 @@ static qw_status set_api(service *s, qw_error *err)
     a->return_tokens_as_token_ids = o->return_tokens_as_token_ids;
     a->stream_interval = (int32_t)o->stream_interval;
     a->system_fingerprint = fingerprint(s);
-    qw_str template = s->frontend.chat ? qw_chat_prompt_template(s->frontend.chat) : QW_STR("");
-    return qw_reasoning_parser_init(&a->reasoning, o->reasoning_parser, s->frontend.tokenizer,
-                                    template, err);
+    return QW_OK;
 }
 
 // What the server says
@@ -310,6 +318,7 @@ static qw_status serve(service *s, qw_error *err)
         .stall_timeout_s = STALL_TIMEOUT_S,
         .log_stats_interval_s = o->disable_log_stats ? 0 : o->log_stats_interval_s,
         .record_stats = !o->disable_log_stats,
+        .has_prefix_caching = o->enable_prefix_caching,
         .track_load = o->enable_server_load_tracking,
         .has_tokenizer_info = o->enable_tokenizer_info_endpoint,
         .dev_mode = o->server_dev_mode,

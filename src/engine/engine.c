@@ -195,12 +195,12 @@ const char *qw_engine_dtype_name(const qw_engine *e)
     return e->dtype_name;
 }
 
-void qw_engine_get_stats(const qw_engine *e, qw_engine_stats *out)
-
 const qw_step_stats *qw_engine_step_stats(const qw_engine *e)
 {
     return qw_model_step_stats(e->model);
 }
+
+void qw_engine_get_stats(const qw_engine *e, qw_engine_stats *out)
 {
     const qw_scheduler *s = &e->scheduler;
     *out = (qw_engine_stats){

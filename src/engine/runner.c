@@ -140,7 +140,7 @@ static bool on_token(void *ctx, const qw_token_event *event)
                           .id = event->id,
                           .finish = event->finish,
                           .stop_id = event->stop_id,
-                          .time_ns = qw_clock_ns(),
+                          .time_ns = event->time_ns,
                           .logprobs = event->logprobs,
                           .n_logprobs = event->n_logprobs};
         tell(r, &e);

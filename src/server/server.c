@@ -139,6 +139,7 @@ qw_status qw_server_bind(qw_server **out, const qw_http_options *http, qw_error 
     s->drain_node = (qw_http_post){.fn = drain, .ctx = s};
     s->deadline = (qw_http_timer){.fn = on_deadline, .ctx = s};
     s->watch = (qw_http_timer){.fn = on_watch, .ctx = s};
+    s->stats = (qw_http_timer){.fn = qw_server_say_stats, .ctx = s};
     qw_http_handler handler = {.ctx = s,
                                .begin = on_begin,
                                .request = on_request,
@@ -161,11 +162,15 @@ const qw_http_server *qw_server_http(const qw_server *s)
 qw_status qw_server_start(qw_server *s, const qw_server_config *config, qw_error *err)
 {
     s->config = *config;
-    qw_status st = qw_workers_new(&s->workers, config->n_workers, "qw-worker", err);
+    qw_status st = qw_server_start_metrics(s, err);
+    if (st == QW_OK) st = qw_workers_new(&s->workers, config->n_workers, "qw-worker", err);
     if (st == QW_OK) st = qw_runner_new(&s->runner, config->engine, on_events, s, err);
     if (st == QW_OK) st = qw_http_server_listen(s->http, err);
     if (st == QW_OK && config->stall_timeout_s > 0)
         qw_http_server_timer_start(s->http, &s->watch, WATCH_MS, WATCH_MS);
+    int stats_ms = (int)(config->log_stats_interval_s * 1e3);
+    if (st == QW_OK && s->metrics && stats_ms > 0)
+        qw_http_server_timer_start(s->http, &s->stats, stats_ms, stats_ms);
     return st;
 }
 
@@ -225,6 +230,7 @@ void qw_server_free(qw_server *s)
     }
     qw_http_server_close(s->http);
     QW_ASSERT(s->n_generations == 0);
+    qw_metrics_free(s->metrics);
     sem_destroy(&s->told);
     qw_mem_free(s);
 }

@@ -43,6 +43,7 @@ typedef struct qw_server_config {
     double stall_timeout_s;     /* work, but no step for so long: unhealthy; 0: not watched */
     double log_stats_interval_s; /* 0: no statistics lines */
     bool record_stats;           /* request and step statistics for /metrics */
+    bool has_prefix_caching;
     bool track_load, has_tokenizer_info, dev_mode, log_outputs;
     qw_server_log log;
 } qw_server_config;

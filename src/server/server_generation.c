@@ -20,6 +20,13 @@ typedef enum generation_kind {
     GENERATION_INVOCATION, /* whichever the body looks like */
 } generation_kind;
 
+// One choice, for the metrics.
+typedef struct choice {
+    int64_t first_ns, last_ns; /* tokens; 0: none yet */
+    int64_t n_tokens;
+    qw_metrics_reason reason;
+} choice;
+
 struct qw_generation {
     qw_pending pending; /* first: what the exchange points to */
     qw_server *server;
@@ -35,7 +42,7 @@ struct qw_generation {
     char *body, *content_type, *request_id;
     size_t body_len;
     char random_id[33];
-    int64_t created;
+    int64_t created, arrival_ns;
 
     // Made by the worker
     qw_status status; /* QW_OK, or `error` is the answer */
@@ -45,6 +52,7 @@ struct qw_generation {
     qw_api_prompt *prompts; /* [request.n_prompts] */
     size_t n_prompts;       /* of them made */
     qw_job *jobs;           /* [request.n_prompts] */
+    choice *choices;        /* [request.n_prompts * params.n] */
     qw_api_response *response;
 
     // While the engine works
@@ -74,6 +82,7 @@ static void generation_free(qw_generation *g)
         qw_api_prompt_release(&g->prompts[i]);
     }
     qw_mem_free(g->jobs);
+    qw_mem_free(g->choices);
     qw_mem_free(g->prompts);
     if (g->has_request) qw_api_request_release(&g->request);
     qw_buf_release(&g->out);
@@ -153,7 +162,8 @@ static qw_status make_prompts(qw_generation *g, const qw_api_config *cfg)
     size_t n = g->request.n_prompts;
     g->prompts = qw_mem_calloc(n, sizeof *g->prompts);
     g->jobs = qw_mem_calloc(n, sizeof *g->jobs);
-    if (!g->prompts || !g->jobs)
+    g->choices = qw_mem_calloc(n, (size_t)g->request.params.n * sizeof *g->choices);
+    if (!g->prompts || !g->jobs || !g->choices)
         return qw_api_fail(&g->error, QW_FAULT_UNAVAILABLE, NULL,
                            "not enough memory for %zu prompts", n);
     for (size_t i = 0; i < n && !atomic_load(&g->is_gone); i++) {
@@ -231,6 +241,8 @@ static void flush(qw_generation *g)
     if (g->is_over || !g->x) return;
     bool is_done = qw_api_response_is_done(g->response);
     if (!g->request.stream && !is_done) return;
+    // How many tokens were cached is known when the jobs are back.
+    if (is_done && g->n_open > 0 && g->server->config.api->enable_prompt_tokens_details) return;
     qw_api_error err;
     qw_buf_clear(&g->out);
     if (qw_api_response_flush(g->response, &g->out, &err) != QW_OK) {
@@ -250,9 +262,57 @@ static void flush(qw_generation *g)
 
 // I/O thread: events
 
+// Metrics of a token; `reason` is what the choice has come to if nothing follows.
+static void note_token(qw_generation *g, const qw_run_event *e)
+{
+    size_t n = (size_t)g->request.params.n;
+    choice *c = &g->choices[(size_t)(e->job - g->jobs) * n + (size_t)e->child];
+    c->reason = e->finish == QW_FINISH_STOP     ? QW_METRICS_STOP
+                : e->finish == QW_FINISH_LENGTH ? QW_METRICS_LENGTH
+                                                : QW_METRICS_ABORT;
+    if (e->id < 0) return;
+    int64_t since = c->n_tokens == 0 ? g->arrival_ns : c->last_ns;
+    if (g->server->metrics)
+        qw_metrics_observe_token(g->server->metrics, c->n_tokens == 0,
+                                 (double)(e->time_ns - since) / 1e9);
+    if (c->n_tokens++ == 0) c->first_ns = e->time_ns;
+    c->last_ns = e->time_ns;
+}
+
+static double seconds(int64_t from_ns, int64_t to_ns)
+{
+    return from_ns > 0 && to_ns > from_ns ? (double)(to_ns - from_ns) / 1e9 : 0;
+}
+
+// Metrics of a job that is back: an entry for each of its choices.
+static void note_end(const qw_generation *g, const qw_job *job)
+{
+    if (!g->server->metrics) return;
+    const qw_request_facts *f = &job->facts;
+    size_t n = (size_t)g->request.params.n, i = (size_t)(job - g->jobs);
+    int64_t now = qw_clock_ns();
+    for (size_t j = i * n; j < (i + 1) * n; j++) {
+        const choice *c = &g->choices[j];
+        qw_metrics_request r = {
+            .reason = job->status != QW_OK ? QW_METRICS_ERROR : c->reason,
+            .prompt_tokens = (int64_t)job->n_prompt,
+            .cached_tokens = f->n_cached_tokens,
+            .generation_tokens = c->n_tokens,
+            .max_tokens = g->request.params.max_tokens,
+            .n = g->request.params.n,
+            .queue_s = seconds(g->arrival_ns, f->scheduled_ns),
+            .prefill_s = seconds(f->scheduled_ns, c->first_ns),
+            .decode_s = seconds(c->first_ns, c->last_ns),
+            .e2e_s = seconds(g->arrival_ns, c->last_ns > 0 ? c->last_ns : now),
+        };
+        qw_metrics_observe_request(g->server->metrics, &r);
+    }
+}
+
 static void on_token(qw_generation *g, const qw_run_event *e)
 {
     if (g->is_over) return;
+    note_token(g, e);
     size_t i = (size_t)(e->job - g->jobs);
     qw_token_event token = {.child = e->child,
                             .id = e->id,
@@ -264,7 +324,8 @@ static void on_token(qw_generation *g, const qw_run_event *e)
     qw_api_error err;
     if (qw_api_response_push(g->response, i, &token, &withdraw, &err) != QW_OK) {
         fail(g, &err);
-    } else if (withdraw) {
+    } else if (withdraw) { // a stop string
+        g->choices[i * (size_t)g->request.params.n + (size_t)e->child].reason = QW_METRICS_STOP;
         if (g->request.params.n == 1)
             qw_runner_cancel(e->job);
         else
@@ -284,6 +345,10 @@ static void on_prompt_logprobs(qw_generation *g, const qw_run_event *e)
 static void on_job_over(qw_generation *g, qw_job *job)
 {
     g->n_open--;
+    note_end(g, job);
+    if (!g->is_over)
+        qw_api_response_set_cached(g->response, (size_t)(job - g->jobs),
+                                   job->facts.n_cached_tokens);
     if (job->status != QW_OK && !g->is_over) {
         qw_api_error err;
         (void)qw_api_fail_with(&err, job->status, &job->error, NULL);
@@ -296,7 +361,10 @@ static void on_job_over(qw_generation *g, qw_job *job)
 static void on_event(void *ctx, const qw_run_event *e)
 {
     qw_server *s = ctx;
-    if (e->kind == QW_RUN_STEP) return;
+    if (e->kind == QW_RUN_STEP) {
+        qw_server_note_step(s, e);
+        return;
+    }
     qw_generation *g = e->job->user;
     if (!g->is_changed) {
         g->is_changed = true;
@@ -389,6 +457,7 @@ static void begin(qw_server *s, qw_http_exchange *x, generation_kind kind)
         g->task.run = prepare;
         g->prepared = (qw_http_post){.fn = on_prepared, .ctx = g};
         g->created = (int64_t)time(NULL);
+        g->arrival_ns = qw_clock_ns();
         qw_buf_init(&g->out, (size_t)1 << 30);
         qw_random_hex(g->random_id, 32);
         g->content_type = copy_header(x, "Content-Type", &ok);

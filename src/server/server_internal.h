@@ -6,6 +6,7 @@
 #include "base/workers.h"
 #include "engine/runner.h"
 #include "server/api_response.h"
+#include "server/metrics.h"
 #include "server/server.h"
 
 typedef struct qw_generation qw_generation;
@@ -32,6 +33,10 @@ struct qw_server {
     size_t n_generations;
     qw_generation *changed; /* those that got events in this drain, linked by next_changed */
     bool is_unhealthy;
+
+    qw_metrics *metrics;        /* NULL: not recorded */
+    qw_metrics_interval interval; /* of the last line of statistics */
+    qw_engine_stats noted;      /* what the metrics have seen */
 
     atomic_int n_shutdowns; /* calls of qw_server_shutdown */
     qw_http_timer deadline, watch, stats;
@@ -63,11 +68,13 @@ void qw_generations_drain(qw_server *s);
 /** Withdraw what runs. */
 void qw_generations_cancel(qw_server *s);
 
-/** What a worker makes for tokenize and its like: `out` is the body of a 200. */
-typedef qw_status qw_text_fn(const qw_api_config *cfg, const qw_api_call *call, qw_buf *out,
-                             qw_api_error *err);
-
+/** Begin and end recording (--disable-log-stats: never). */
+QW_MUST_CHECK qw_status qw_server_start_metrics(qw_server *s, qw_error *err);
+/** A step ran. */
+void qw_server_note_step(qw_server *s, const qw_run_event *step);
 /** Append the text of /metrics. */
 void qw_server_write_metrics(qw_server *s, qw_buf *out);
+/** Timer: the periodic line. */
+void qw_server_say_stats(void *server);
 
 #endif

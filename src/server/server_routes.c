@@ -1,7 +1,9 @@
 // What is served where (http-api.md 1.4), and the answers that need no engine.
 
 #include "base/mem.h"
-#include "server/api_info.h"
+#include "base/random_hex.h"
+#include "server/api_models.h"
+#include "server/api_tokenize.h"
 #include "server/server_internal.h"
 
 static bool has_tokenizer_info(const qw_server_config *c)
@@ -33,8 +35,10 @@ static void answer_load(qw_server *s, qw_http_exchange *x)
 static void answer_models(qw_server *s, qw_http_exchange *x)
 {
     qw_buf out;
+    char id[33];
     qw_buf_init(&out, (size_t)1 << 24);
-    qw_api_models_write(&out, s->config.api);
+    qw_random_hex(id, 32);
+    qw_api_models_write(&out, s->config.api, id);
     qw_reply_json(x, 200, &out);
 }
 
@@ -43,8 +47,10 @@ static void answer_model(qw_server *s, qw_http_exchange *x)
     qw_buf out;
     qw_api_error err;
     qw_buf_init(&out, (size_t)1 << 24);
+    char id[33];
+    qw_random_hex(id, 32);
     const char *name = qw_http_path(x) + strlen("/v1/models/");
-    if (qw_api_model_write(&out, s->config.api, qw_str_of(name), &err) == QW_OK) {
+    if (qw_api_model_write(&out, s->config.api, qw_str_of(name), id, &err) == QW_OK) {
         qw_reply_json(x, 200, &out);
     } else {
         qw_buf_release(&out);
@@ -72,6 +78,10 @@ static void answer_reset_prefix_cache(qw_server *s, qw_http_exchange *x)
     qw_http_reply(x, 200, NULL, NULL, 0);
 }
 
+/** What a worker makes for tokenize and its like: `out` is the body of a 200. */
+typedef qw_status text_fn(qw_buf *out, const qw_api_config *cfg, const qw_api_call *call,
+                          qw_api_error *err);
+
 // Tokenizing a long text or rendering a template takes time: not on the I/O thread.
 
 typedef struct text_call {
@@ -80,7 +90,7 @@ typedef struct text_call {
     qw_http_exchange *x; /* NULL: the client left */
     qw_task task;
     qw_http_post finished;
-    qw_text_fn *fn;
+    text_fn *fn;
     char *body, *content_type;
     size_t body_len;
     qw_buf out;
@@ -101,7 +111,7 @@ static void run_text_call(qw_task *task)
     text_call *t = (text_call *)((char *)task - offsetof(text_call, task));
     qw_api_call call = {.body = {t->body ? t->body : "", t->body_len},
                         .content_type = t->content_type};
-    t->status = t->fn(t->server->config.api, &call, &t->out, &t->error);
+    t->status = t->fn(&t->out, t->server->config.api, &call, &t->error);
     qw_http_server_post_node(t->server->http, &t->finished);
 }
 
@@ -123,7 +133,7 @@ static void on_text_gone(qw_pending *p)
     ((text_call *)p)->x = NULL;
 }
 
-static void answer_on_worker(qw_server *s, qw_http_exchange *x, qw_text_fn *fn)
+static void answer_on_worker(qw_server *s, qw_http_exchange *x, text_fn *fn)
 {
     text_call *t = qw_mem_calloc(1, sizeof *t);
     const char *content_type = qw_http_header(x, "Content-Type");
@@ -160,9 +170,16 @@ static void answer_detokenize(qw_server *s, qw_http_exchange *x)
     answer_on_worker(s, x, qw_api_detokenize);
 }
 
+static qw_status tokenizer_info(qw_buf *out, const qw_api_config *cfg, const qw_api_call *call,
+                                qw_api_error *err)
+{
+    (void)call;
+    return qw_api_tokenizer_info(out, cfg, err);
+}
+
 static void answer_tokenizer_info(qw_server *s, qw_http_exchange *x)
 {
-    answer_on_worker(s, x, qw_api_tokenizer_info);
+    answer_on_worker(s, x, tokenizer_info);
 }
 
 static const qw_route routes[] = {

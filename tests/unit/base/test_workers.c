@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/mem.h"
 #include "base/workers.h"
 
 typedef struct counted {
@@ -25,6 +26,7 @@ static void count(qw_task *task)
 static void test_all_run(void **state)
 {
     (void)state;
+    qw_error err;
     for (int n_threads = 1; n_threads <= 4; n_threads++) {
         enum { N = 1000 };
         static counted tasks[N];
@@ -44,6 +46,7 @@ static void test_all_run(void **state)
 static void test_order(void **state)
 {
     (void)state;
+    qw_error err;
     enum { N = 100 };
     static counted tasks[N], last;
     atomic_int n = 0;
@@ -64,6 +67,7 @@ static void test_order(void **state)
 static void test_no_memory(void **state)
 {
     (void)state;
+    qw_error err;
     size_t live = qw_mem_live();
     qw_workers *w;
     qw_mem_fail_at(1);
