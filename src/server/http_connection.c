@@ -69,8 +69,10 @@ void qw_http_conn_look_later(qw_http_conn *c)
 static bool close_if_read(qw_http_conn *c)
 {
     char byte;
+    if (c->is_shut) return true; // shutting down twice would be two events
     if (recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0) return false;
     shutdown(c->fd, SHUT_RDWR); // what was sent still goes out
+    c->is_shut = true;
     return true;
 }
 

@@ -43,6 +43,7 @@ struct qw_http_conn {
     bool is_suspended;   /* libmicrohttpd leaves the socket alone */
     bool has_hup;        /* the client closed its side */
     bool has_served;     /* it had a request before */
+    bool is_shut;        /* shutdown was called because of that */
     bool wants_out;      /* EPOLLOUT is asked for */
     bool is_broken;      /* a send failed, or the client is too slow */
     bool needs_look;     /* in the server's list of connections to look at */

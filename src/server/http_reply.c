@@ -288,6 +288,17 @@ void qw_http_stream_end(qw_http_exchange *x)
         qw_http_conn_resume(x->conn);
 }
 
+// libmicrohttpd 0.9.75 closes a connection when its reader says "error", or "end" without chunks,
+// but does not look at it again to free it. It looks at connections with a time limit of their own
+// in every turn.
+static ssize_t close_now(qw_http_conn *c, ssize_t why)
+{
+    enum { ANY_SECONDS = 1000 };
+    MHD_set_connection_option(c->mhd, MHD_CONNECTION_OPTION_TIMEOUT, (unsigned)ANY_SECONDS);
+    c->server->must_run[c->watch.i_daemon] = true;
+    return why;
+}
+
 // Called once when the head is out, and once more when the stream is over.
 ssize_t qw_http_stream_read(void *cls, uint64_t pos, char *buf, size_t max)
 {
@@ -303,11 +314,12 @@ ssize_t qw_http_stream_read(void *cls, uint64_t pos, char *buf, size_t max)
         if (c->tls) setsockopt(c->fd, IPPROTO_TCP, TCP_CORK, &off, sizeof off);
         qw_http_stream_flush(x);
     }
-    if (x->is_cut) return MHD_CONTENT_READER_END_WITH_ERROR;
+    if (x->is_cut) return close_now(c, MHD_CONTENT_READER_END_WITH_ERROR);
     if (x->has_ended && !c->is_broken && qw_http_stream_pending(x) == 0) {
         x->phase = QW_HTTP_END;
         c->deadline_ns = qw_clock_ns() + c->server->send_timeout_ns;
-        return MHD_CONTENT_READER_END_OF_STREAM;
+        return x->is_chunked ? MHD_CONTENT_READER_END_OF_STREAM
+                             : close_now(c, MHD_CONTENT_READER_END_OF_STREAM);
     }
     qw_http_conn_suspend(c);
     return 0;

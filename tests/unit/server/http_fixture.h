@@ -28,6 +28,7 @@ typedef struct fixture {
     pthread_cond_t changed;
     int n_begin, n_request, n_done, n_gone, n_access; /* guarded by mu */
     size_t most_pending;                              /* guarded by mu */
+    int n_connections;                                /* guarded by mu: as last noted */
     int last_status;                                  /* guarded by mu */
     char access_line[256];                            /* guarded by mu */
 
