@@ -9,8 +9,7 @@
 #include "format/json.h"
 #include "server/http_internal.h"
 
-// ---- giving a reply
-// ------------------------------------------------------------------------------
+// ---- giving a reply ----
 
 static void add_header(void *ctx, const char *name, const char *value)
 {
@@ -127,8 +126,7 @@ void qw_http_abort(qw_http_exchange *x)
     if (!x->is_over) qw_http_cut(x);
 }
 
-// ---- streams
-// -------------------------------------------------------------------------------------
+// ---- streams ----
 //
 // libmicrohttpd would send a piece for each resumption of a suspended connection: two passes of its
 // loop, some locks, a walk over what else is suspended. So it sends only the head and the end. In

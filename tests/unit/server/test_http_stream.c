@@ -353,8 +353,7 @@ static void a_thousand_clients_vanish(void **state)
     assert_true(f.n_gone > 100);
 }
 
-// ---- cost
-// ----------------------------------------------------------------------------------------
+// ---- cost ----
 
 typedef struct cost {
     fixture *f;
