@@ -18,6 +18,13 @@ static void add_header(void *ctx, const char *name, const char *value)
         x->headers.failed = QW_ERR_USAGE;
 }
 
+// The same for what repeats the client's words: a value that may not stand in a reply is left out.
+static void add_if_valid(void *ctx, const char *name, const char *value)
+{
+    qw_http_exchange *x = ctx;
+    (void)MHD_add_response_header(x->response, name, value);
+}
+
 void qw_http_add_header(qw_http_exchange *x, const char *name, const char *value)
 {
     qw_buf_append(&x->headers, name, strlen(name) + 1);
@@ -45,7 +52,7 @@ static void give(qw_http_exchange *x, int status, const char *content_type,
             pos = (size_t)(value + strlen(value) + 1 - x->headers.data);
             add_header(x, name, value);
         }
-        qw_http_policy_headers(&s->policy, x, add_header, x);
+        qw_http_policy_headers(&s->policy, x, add_if_valid, x);
         if (s->is_draining) add_header(x, "Connection", "close");
     }
     if (!response || x->headers.failed != QW_OK) {
@@ -248,7 +255,8 @@ void qw_http_stream_write(qw_http_exchange *x, const void *data, size_t len)
 {
     qw_http_conn *c = x->conn;
     bool is_early = x->response || x->phase == QW_HTTP_START; // the head is not out yet
-    if (!x->is_stream || x->has_ended || x->is_cut || c->is_broken || len == 0) return;
+    if (!x->is_stream || x->has_ended || x->is_over || x->is_cut || c->is_broken) return;
+    if (len == 0) return;
     if (!is_early && x->phase != QW_HTTP_STREAM) return;
 
     char size[20];
@@ -280,7 +288,7 @@ void qw_http_stream_write(qw_http_exchange *x, const void *data, size_t len)
 
 void qw_http_stream_end(qw_http_exchange *x)
 {
-    if (!x->is_stream || x->has_ended || x->is_cut) return;
+    if (!x->is_stream || x->has_ended || x->is_over || x->is_cut) return;
     x->has_ended = true;
     if (x->phase == QW_HTTP_STREAM && !x->conn->is_broken && qw_http_stream_pending(x) == 0)
         qw_http_conn_resume(x->conn);
