@@ -43,6 +43,7 @@ struct qw_http_conn {
     bool is_suspended;   /* libmicrohttpd leaves the socket alone */
     bool has_hup;        /* the client closed its side */
     bool has_served;     /* it had a request before */
+    bool is_shut;        /* shutdown was called because of that */
     bool wants_out;      /* EPOLLOUT is asked for */
     bool is_broken;      /* a send failed, or the client is too slow */
     bool needs_look;     /* in the server's list of connections to look at */
@@ -133,10 +134,16 @@ QW_MUST_CHECK qw_status qw_http_bind(qw_http_server *s, const qw_http_options *o
 /** Close the listening socket and remove the unix socket's file. Twice is fine. */
 void qw_http_unbind(qw_http_server *s);
 
-// http_connection.c
+// http_request.c
 
 /** Start the daemons. */
 QW_MUST_CHECK qw_status qw_http_start_daemons(qw_http_server *s, qw_error *err);
+
+// http_connection.c
+
+/** libmicrohttpd's notice of a new connection, or of one that it closes. */
+void qw_http_on_connection(void *cls, struct MHD_Connection *mhd, void **socket_context,
+                           enum MHD_ConnectionNotificationCode what);
 /** Accept what is waiting, up to a batch. */
 void qw_http_accept(qw_http_server *s);
 /** Ask for connections, or no longer. */
@@ -153,7 +160,9 @@ void qw_http_conn_suspend(qw_http_conn *c);
 void qw_http_conn_resume(qw_http_conn *c);
 /** Have the client's connection closed without (the rest of) a reply. */
 void qw_http_cut(qw_http_exchange *x);
-/** Tell the handler that the client left, once, and cut. */
+/** Tell the handler that x is `done`, or `gone`, unless it knows. */
+void qw_http_tell_end(qw_http_exchange *x, bool is_done);
+/** Tell the handler that the client left, unless x is over, and cut. */
 void qw_http_leave(qw_http_exchange *x);
 
 // http_reply.c

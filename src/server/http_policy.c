@@ -178,6 +178,16 @@ static void add_origin(const qw_http_policy *p, const qw_http_exchange *x, const
     add(ctx, "Vary", "Origin");
 }
 
+static void add_preflight(const qw_http_policy *p, const qw_http_exchange *x,
+                          qw_http_header_fn *add, void *ctx)
+{
+    add(ctx, "Access-Control-Allow-Methods", p->methods_text);
+    add(ctx, "Access-Control-Max-Age", "600");
+    const char *headers = p->headers_text;
+    if (!headers) headers = qw_http_header(x, "Access-Control-Request-Headers");
+    if (headers) add(ctx, "Access-Control-Allow-Headers", headers);
+}
+
 static void add_request_id(const qw_http_exchange *x, qw_http_header_fn *add, void *ctx)
 {
     const char *given = qw_http_header(x, "X-Request-Id");
@@ -197,6 +207,7 @@ void qw_http_policy_headers(const qw_http_policy *p, const qw_http_exchange *x,
     if (origin) {
         bool is_preflight = qw_http_policy_is_preflight(x);
         add_origin(p, x, origin, is_preflight && p->allow_credentials, add, ctx);
+        if (is_preflight) add_preflight(p, x, add, ctx);
         if (p->allow_credentials) add(ctx, "Access-Control-Allow-Credentials", "true");
     }
     if (p->request_id_headers) add_request_id(x, add, ctx);
@@ -229,13 +240,6 @@ void qw_http_policy_preflight(const qw_http_policy *p, qw_http_exchange *x)
     bool bad_origin = !may_origin(p, qw_http_header(x, "Origin"));
     bool bad_method = !contains(p->allowed_methods, method, strlen(method), false);
     bool bad_headers = headers && p->allowed_headers && !may_headers(p, headers);
-
-    qw_http_add_header(x, "Access-Control-Allow-Methods", p->methods_text);
-    qw_http_add_header(x, "Access-Control-Max-Age", "600");
-    if (p->headers_text)
-        qw_http_add_header(x, "Access-Control-Allow-Headers", p->headers_text);
-    else if (headers)
-        qw_http_add_header(x, "Access-Control-Allow-Headers", headers);
 
     // The texts of the eight cases; bit 0 origin, 1 method, 2 headers.
     static const char *const texts[] = {

@@ -9,14 +9,20 @@
 #include "format/json.h"
 #include "server/http_internal.h"
 
-// ---- giving a reply
-// ------------------------------------------------------------------------------
+// ---- giving a reply ----
 
 static void add_header(void *ctx, const char *name, const char *value)
 {
     qw_http_exchange *x = ctx;
     if (MHD_add_response_header(x->response, name, value) == MHD_NO)
         x->headers.failed = QW_ERR_USAGE;
+}
+
+// The same for what repeats the client's words: a value that may not stand in a reply is left out.
+static void add_if_valid(void *ctx, const char *name, const char *value)
+{
+    qw_http_exchange *x = ctx;
+    (void)MHD_add_response_header(x->response, name, value);
 }
 
 void qw_http_add_header(qw_http_exchange *x, const char *name, const char *value)
@@ -46,7 +52,7 @@ static void give(qw_http_exchange *x, int status, const char *content_type,
             pos = (size_t)(value + strlen(value) + 1 - x->headers.data);
             add_header(x, name, value);
         }
-        qw_http_policy_headers(&s->policy, x, add_header, x);
+        qw_http_policy_headers(&s->policy, x, add_if_valid, x);
         if (s->is_draining) add_header(x, "Connection", "close");
     }
     if (!response || x->headers.failed != QW_OK) {
@@ -127,8 +133,7 @@ void qw_http_abort(qw_http_exchange *x)
     if (!x->is_over) qw_http_cut(x);
 }
 
-// ---- streams
-// -------------------------------------------------------------------------------------
+// ---- streams ----
 //
 // libmicrohttpd would send a piece for each resumption of a suspended connection: two passes of its
 // loop, some locks, a walk over what else is suspended. So it sends only the head and the end. In
@@ -250,7 +255,8 @@ void qw_http_stream_write(qw_http_exchange *x, const void *data, size_t len)
 {
     qw_http_conn *c = x->conn;
     bool is_early = x->response || x->phase == QW_HTTP_START; // the head is not out yet
-    if (!x->is_stream || x->has_ended || x->is_cut || c->is_broken || len == 0) return;
+    if (!x->is_stream || x->has_ended || x->is_over || x->is_cut || c->is_broken) return;
+    if (len == 0) return;
     if (!is_early && x->phase != QW_HTTP_STREAM) return;
 
     char size[20];
@@ -282,10 +288,21 @@ void qw_http_stream_write(qw_http_exchange *x, const void *data, size_t len)
 
 void qw_http_stream_end(qw_http_exchange *x)
 {
-    if (!x->is_stream || x->has_ended || x->is_cut) return;
+    if (!x->is_stream || x->has_ended || x->is_over || x->is_cut) return;
     x->has_ended = true;
     if (x->phase == QW_HTTP_STREAM && !x->conn->is_broken && qw_http_stream_pending(x) == 0)
         qw_http_conn_resume(x->conn);
+}
+
+// libmicrohttpd 0.9.75 closes a connection when its reader says "error", or "end" without chunks,
+// but does not look at it again to free it. It looks at connections with a time limit of their own
+// in every turn.
+static ssize_t close_now(qw_http_conn *c, ssize_t why)
+{
+    enum { ANY_SECONDS = 1000 };
+    MHD_set_connection_option(c->mhd, MHD_CONNECTION_OPTION_TIMEOUT, (unsigned)ANY_SECONDS);
+    c->server->must_run[c->watch.i_daemon] = true;
+    return why;
 }
 
 // Called once when the head is out, and once more when the stream is over.
@@ -303,11 +320,12 @@ ssize_t qw_http_stream_read(void *cls, uint64_t pos, char *buf, size_t max)
         if (c->tls) setsockopt(c->fd, IPPROTO_TCP, TCP_CORK, &off, sizeof off);
         qw_http_stream_flush(x);
     }
-    if (x->is_cut) return MHD_CONTENT_READER_END_WITH_ERROR;
+    if (x->is_cut) return close_now(c, MHD_CONTENT_READER_END_WITH_ERROR);
     if (x->has_ended && !c->is_broken && qw_http_stream_pending(x) == 0) {
         x->phase = QW_HTTP_END;
         c->deadline_ns = qw_clock_ns() + c->server->send_timeout_ns;
-        return MHD_CONTENT_READER_END_OF_STREAM;
+        return x->is_chunked ? MHD_CONTENT_READER_END_OF_STREAM
+                             : close_now(c, MHD_CONTENT_READER_END_OF_STREAM);
     }
     qw_http_conn_suspend(c);
     return 0;

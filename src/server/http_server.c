@@ -13,8 +13,7 @@
 
 enum { MS = 1000000 }; // nanoseconds
 
-// ---- making and closing
-// --------------------------------------------------------------------------
+// ---- making and closing ----
 
 static int64_t limit_ns(int given_ms, int default_ms)
 {
@@ -104,8 +103,7 @@ qw_status qw_http_server_bind(qw_http_server **out, const qw_http_options *optio
     return QW_OK;
 }
 
-// ---- posts
-// ---------------------------------------------------------------------------------------
+// ---- posts ----
 
 typedef struct owned_post {
     qw_http_post node;
@@ -168,8 +166,7 @@ static void run_posts(qw_http_server *s)
     }
 }
 
-// ---- timers
-// --------------------------------------------------------------------------------------
+// ---- timers ----
 
 void qw_http_server_timer_stop(qw_http_server *s, qw_http_timer *t)
 {
@@ -227,8 +224,7 @@ static int sleep_ms(const qw_http_server *s)
     return ms > INT_MAX ? INT_MAX : (int)ms;
 }
 
-// ---- the loop
-// ------------------------------------------------------------------------------------
+// ---- the loop ----
 
 // Connections are freed only here, so pointers to them in a batch of events are good until then.
 static void run_daemons(qw_http_server *s)

@@ -28,6 +28,7 @@ typedef struct fixture {
     pthread_cond_t changed;
     int n_begin, n_request, n_done, n_gone, n_access; /* guarded by mu */
     size_t most_pending;                              /* guarded by mu */
+    int n_connections;                                /* guarded by mu: as last noted */
     int last_status;                                  /* guarded by mu */
     char access_line[256];                            /* guarded by mu */
 
@@ -66,8 +67,7 @@ static QW_UNUSED void wait_until(fixture *f, const int *counter, int at_least)
     if (value < at_least) fail_msg("waited for %d, got %d", at_least, value);
 }
 
-// ---- the handler
-// ---------------------------------------------------------------------------------
+// ---- the handler ----
 
 static void on_begin(void *ctx, qw_http_exchange *x)
 {
@@ -177,8 +177,7 @@ static void on_access(void *ctx, const qw_http_exchange *x, int status)
     count(f, &f->n_access);
 }
 
-// ---- posted work
-// ---------------------------------------------------------------------------------
+// ---- posted work ----
 
 static QW_UNUSED void release_held(void *ctx) // replies to all of /wait
 {
@@ -240,8 +239,7 @@ static QW_UNUSED void on_io_thread(fixture *f, void (*fn)(void *ctx), void *ctx)
     wait_until(f, &call.is_done, 1);
 }
 
-// ---- server
-// --------------------------------------------------------------------------------------
+// ---- server ----
 
 static void *serve(void *ctx)
 {
@@ -302,8 +300,7 @@ static void fixture_close(fixture *f, bool cut)
     pthread_cond_destroy(&f->changed);
 }
 
-// ---- client
-// --------------------------------------------------------------------------------------
+// ---- client ----
 
 typedef struct client {
     int fd;

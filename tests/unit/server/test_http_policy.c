@@ -44,6 +44,9 @@ static void any_origin_by_default(void **state)
 
     const char *preflight =
         PREFLIGHT("http://a", "POST", "Access-Control-Request-Headers: x-a, b\r\n");
+    expect_reply(&c, PREFLIGHT("http://a", "POST", "Access-Control-Request-Headers: \r\n"), 200,
+                 "OK");
+    expect_reply(&c, PREFLIGHT("", "POST", "Access-Control-Request-Headers: a\tb\r\n"), 200, "OK");
     int before = get(&f, &f.n_begin);
     expect_reply(&c, preflight, 200, "OK");
     assert_string_equal(header_of(&c, preflight, 200, allow), "*");

@@ -235,6 +235,53 @@ static void a_half_closed_client_gets_what_is_ready(void **state)
     assert_int_equal(f.n_gone, 20);
 }
 
+static void note_connections(void *ctx)
+{
+    fixture *f = ctx;
+    pthread_mutex_lock(&f->mu);
+    f->n_connections = (int)qw_http_server_n_connections(f->server);
+    pthread_mutex_unlock(&f->mu);
+}
+
+static void wait_for_connections(fixture *f, int n)
+{
+    int64_t start = qw_clock_ns();
+    do {
+        on_io_thread(f, note_connections, f);
+        if (qw_clock_ns() - start > (int64_t)PATIENCE_MS * 1000000)
+            fail_msg("%d connections are left, not %d", f->n_connections, n);
+    } while (f->n_connections != n);
+}
+
+// libmicrohttpd forgets some connections that it has closed; older, idle ones let that show.
+static void ended_connections_are_freed(void **state)
+{
+    (void)state;
+    enum { N_IDLE = 64 };
+    fixture f;
+    fixture_open(&f, &defaults);
+    client idle[N_IDLE];
+    for (int i = 0; i < N_IDLE; i++) {
+        idle[i] = client_open(&f);
+        expect_reply(&idle[i], "GET /info HTTP/1.1\r\nHost: x\r\n\r\n", 200, NULL);
+    }
+    for (int i = 0; i < N_IDLE; i++) { // each daemon's turn comes
+        client c = client_open(&f);
+        expect_reply(&c, "GET /events HTTP/1.0\r\n\r\n", 200, NULL);
+        client_close(&c);
+        c = client_open(&f);
+        open_stream(&f, &c);
+        client_close(&c);
+        c = client_open(&f);
+        expect_reply(&c, "GET /info HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 200, NULL);
+        client_close(&c);
+    }
+    wait_for_connections(&f, N_IDLE);
+    for (int i = 0; i < N_IDLE; i++) client_close(&idle[i]);
+    wait_for_connections(&f, 0);
+    fixture_close(&f, false);
+}
+
 static void an_aborted_reply_closes_the_connection(void **state)
 {
     (void)state;
@@ -306,8 +353,7 @@ static void a_thousand_clients_vanish(void **state)
     assert_true(f.n_gone > 100);
 }
 
-// ---- cost
-// ----------------------------------------------------------------------------------------
+// ---- cost ----
 
 typedef struct cost {
     fixture *f;
@@ -388,6 +434,7 @@ int main(void)
         cmocka_unit_test(a_reader_that_stops_is_cut),
         cmocka_unit_test(leaving_is_told_once),
         cmocka_unit_test(a_half_closed_client_gets_what_is_ready),
+        cmocka_unit_test(ended_connections_are_freed),
         cmocka_unit_test(an_aborted_reply_closes_the_connection),
         cmocka_unit_test(a_thousand_clients_vanish),
         cmocka_unit_test(idle_connections_cost_nothing),
