@@ -225,8 +225,8 @@ static void warn_of_alias(const qw_api_config *cfg, qw_str name)
     static atomic_flag warned = ATOMIC_FLAG_INIT;
     if (is_served(cfg, name) || atomic_flag_test_and_set(&warned)) return;
     QW_LOG(QW_LOG_WARN, "api_request",
-           "a request named the model '%.*s', which is not a served name; it gets '%s'",
-           (int)(name.len > 200 ? 200 : name.len), name.ptr, cfg->served_names[0]);
+           "a request named the model by its path and not by a served name; it gets '%s'",
+           cfg->served_names[0]);
 }
 
 qw_status qw_api_check_model(const qw_api_config *cfg, const json_t *body, qw_api_error *err)
