@@ -263,6 +263,11 @@ static bool set(json_t *object, const char *key, json_t *value)
     return json_object_set_new(object, key, value) == 0;
 }
 
+static qw_status no_memory(qw_api_error *err)
+{
+    return qw_api_fail(err, QW_FAULT_UNAVAILABLE, NULL, "out of memory while reading a request");
+}
+
 // The server's variables, then what the effort implies, then the request's own.
 static qw_status merge_kwargs(qw_api_request *r, const qw_api_config *cfg, qw_api_error *err)
 {
@@ -279,8 +284,7 @@ static qw_status merge_kwargs(qw_api_request *r, const qw_api_config *cfg, qw_ap
     if (ok && given) ok = json_object_update(merged, given) == 0;
     if (!ok) {
         json_decref(merged);
-        return qw_api_fail(err, QW_FAULT_UNAVAILABLE, NULL,
-                           "out of memory while reading a request");
+        return no_memory(err);
     }
     r->template_kwargs = merged;
     const json_t *thinking = json_object_get(merged, "enable_thinking");
@@ -353,6 +357,10 @@ qw_status qw_api_chat_read(qw_api_request *r, const qw_api_config *cfg, const js
     if (st == QW_OK)
         st = qw_api_read_members(&r->body, raw, fields, QW_ARRAY_LEN(fields), &issues, err);
     if (st != QW_OK) return st;
+    // An explicit null is no wish for "auto", which is what a missing choice means beside tools.
+    if (json_is_null(json_object_get(raw, "tool_choice")) &&
+        !set(r->body, "tool_choice", json_string("none")))
+        return no_memory(err);
     r->messages = json_object_get(r->body, "messages");
     r->tools = json_object_get(r->body, "tools");
     check_form(r, &issues);

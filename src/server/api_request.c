@@ -1,5 +1,8 @@
 #include "server/api_request.h"
 
+#include <stdatomic.h>
+
+#include "base/log.h"
 #include "server/api_request_internal.h"
 
 static const char *const sides[] = {"left", "right", NULL};
@@ -186,34 +189,53 @@ static qw_str last_component(const char *path)
     return s;
 }
 
-static bool is_path_alias(const qw_api_config *cfg, qw_str name)
+// A name that is not served, yet accepted (decision D3).
+static bool is_alias(const qw_api_config *cfg, qw_str name)
 {
     if (qw_str_is(name, cfg->model_path)) return true;
     if (cfg->resolved_path && qw_str_is(name, cfg->resolved_path)) return true;
-    // The last component of the request's name too: clients send the path on their own machine.
-    qw_str want = last_component(cfg->model_path), given = name;
+    // Clients send the path on their own machine: its last component counts.
+    qw_str given = name;
     for (size_t i = name.len; i-- > 0;)
         if (name.ptr[i] == '/') {
             given = (qw_str){name.ptr + i + 1, name.len - i - 1};
             break;
         }
     if (given.len == 0) return false;
-    return qw_str_eq(given, want) ||
+    return qw_str_eq(given, last_component(cfg->model_path)) ||
            (cfg->resolved_path && qw_str_eq(given, last_component(cfg->resolved_path)));
+}
+
+static bool is_served(const qw_api_config *cfg, qw_str name)
+{
+    if (name.len == 0) return true;
+    for (size_t i = 0; i < cfg->n_served_names; i++)
+        if (qw_str_is(name, cfg->served_names[i])) return true;
+    return false;
 }
 
 bool qw_api_config_knows_model(const qw_api_config *cfg, qw_str name)
 {
-    if (name.len == 0 || cfg->skip_model_name_check) return true;
-    for (size_t i = 0; i < cfg->n_served_names; i++)
-        if (qw_str_is(name, cfg->served_names[i])) return true;
-    return is_path_alias(cfg, name);
+    return cfg->skip_model_name_check || is_served(cfg, name) || is_alias(cfg, name);
+}
+
+// Once for the process: the same client sends the same name with every request.
+static void warn_of_alias(const qw_api_config *cfg, qw_str name)
+{
+    static atomic_flag warned = ATOMIC_FLAG_INIT;
+    if (is_served(cfg, name) || atomic_flag_test_and_set(&warned)) return;
+    QW_LOG(QW_LOG_WARN, "api_request",
+           "a request named the model by its path and not by a served name; it gets '%s'",
+           cfg->served_names[0]);
 }
 
 qw_status qw_api_check_model(const qw_api_config *cfg, const json_t *body, qw_api_error *err)
 {
     qw_str name = qw_api_str(body, "model");
-    if (qw_api_config_knows_model(cfg, name)) return QW_OK;
+    if (qw_api_config_knows_model(cfg, name)) {
+        warn_of_alias(cfg, name);
+        return QW_OK;
+    }
     return qw_api_fail(err, QW_FAULT_NOT_FOUND, "model", "The model `%.*s` does not exist.",
                        (int)(name.len > 1000 ? 1000 : name.len), name.ptr);
 }

@@ -224,7 +224,6 @@ static const wrong_body wrong_bodies[] = {
     {C(TOOLS), REFUSED, NULL,
      "\"auto\" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set"},
     {C(TOOLS ",\"tool_choice\":\"auto\""), REFUSED, NULL, "\"auto\" tool choice requires"},
-    {C(TOOLS ",\"tool_choice\":null"), REFUSED, NULL, "\"auto\" tool choice requires"},
     {C(TOOLS ",\"tool_choice\":\"required\""), REFUSED, NULL, "tool_choice=\"required\" requires"},
     {C(TOOLS ",\"tool_choice\":{\"function\":{\"name\":\"f\"}}"), REFUSED, NULL,
      "tool_choice=\"named\" requires"},
@@ -520,6 +519,9 @@ static void test_tools(void **state)
     (void)state;
     qw_api_error refusal;
     qw_api_request r = parsed(QW_API_CHAT, "{" TOOLS ",\"tool_choice\":\"none\"," HI "}");
+    assert_non_null(r.tools);
+    qw_api_request_release(&r);
+    r = parsed(QW_API_CHAT, "{" TOOLS ",\"tool_choice\":null," HI "}");
     assert_non_null(r.tools);
     qw_api_request_release(&r);
     config.exclude_tools_when_tool_choice_none = true;

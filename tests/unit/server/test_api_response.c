@@ -609,6 +609,14 @@ static void test_cost(void **state)
     print_message("one event: %.2f us\n", (double)(qw_clock_ns() - before) / N / 1000);
     config.max_model_len = 64;
     finish(&t);
+    enum { REQUESTS = 200 };
+    before = qw_clock_ns();
+    for (int i = 0; i < REQUESTS; i++) {
+        start(&t, QW_API_CHAT,
+              "{\"model\":\"qwen3\",\"stream\":true,\"temperature\":0.6,\"top_p\":0.95," HI "}");
+        finish(&t);
+    }
+    print_message("one request: %.1f us\n", (double)(qw_clock_ns() - before) / REQUESTS / 1000);
 }
 
 int main(void)
