@@ -121,7 +121,7 @@ RAW_BODIES = [b"", b"{", b"[]", b"3", b'"x"', b"null", b"{'messages': []}", b'{"
               b'{"messages": [{"role": "user", "content": "x"}]} trailing', b"\0" * 100,
               b'{"messages": 1, "messages": 2}']
 TOKENIZE = [{}, {"prompt": 3}, {"prompt": None}, {"messages": 3}, {"prompt": ["x"]}, {"model": "other", "prompt": "x"}]
-DETOKENIZE = [{}, {"tokens": 3}, {"tokens": ["x"]}, {"tokens": [-1]}, {"tokens": [10**9]}, {"tokens": None}]
+DETOKENIZE = [{}, {"tokens": 3}, {"tokens": ["x"]}, {"tokens": [1.5]}, {"tokens": [10**19]}, {"tokens": None}]
 n_cases = 0
 
 
@@ -148,8 +148,9 @@ def check_json(s):
             body = dict(base, **{field: value})
             status, _, data = s.request("POST", path, body)
             want = 501 if status == 501 and field in ("response_format",) else 400
-            check_error(f"{path} {field}={str(value)[:60]}", status, data, want, kind,
-                        field if param is True else param, text)
+            # What fails the schema names the field in its message, and `param` only where vLLM does.
+            param = ... if kind == BAD else field if param is True else param
+            check_error(f"{path} {field}={str(value)[:60]}", status, data, want, kind, param, text)
     for extra, kind, param, text in CHAT_BODIES:
         status, _, data = s.request("POST", CHAT, dict({"messages": USER}, **extra))
         check_error(f"{CHAT} {str(extra)[:60]}", status, data, 400, kind, param, text)
@@ -160,7 +161,7 @@ def check_json(s):
         for kind in ("text/plain", "application/xml", "", "application/jsonx"):
             status, _, data = s.request("POST", path, b'{"prompt": "x"}', {"Content-Type": kind})
             check_error(f"{path} of type {kind!r}", status, data, 400, BAD, None, "Unsupported Media Type")
-        for name in ("other", "TINY", "tiny ", "../tiny", "x" * 5000, "模型"):
+        for name in ("other", "TINY", "tiny ", "tiny/x", "x" * 5000, "模型"):
             body = {"model": name, "messages": USER, "prompt": "x"}
             status, _, data = s.request("POST", path, body)
             check_error(f"{path} model {name[:20]}", status, data, 404, "NotFoundError", "model",

@@ -22,6 +22,9 @@ CHANGES = [
     ("draft", r"""--speculative-config '\{[^']*\}'""", "", "no EAGLE3 draft can be loaded yet"),
     ("omni model", None, None, "the Omni commands run on the dense checkpoint: no Omni model yet"),
     ("media", None, None, "the Omni curl is sent without its image, audio and video parts"),
+    ("answer length", None, None, "command 03 allows 4,096 tokens for prompt and answer, and its "
+     "page's curl asks for an answer of 4,096: vLLM 0.22 refuses that with a 400, and so do we; "
+     "there it asks for 4,000"),
     ("bench", r"\n\n\nvllm bench serve .*", "", "`vllm bench serve` comes with the issue on bench"),
 ]
 
@@ -59,9 +62,11 @@ def script_of(text, model):
     return text
 
 
-def curl_of(text, server):
+def curl_of(text, server, script):
     """The page's curl command, against this server."""
     body = json.loads(re.search(r"-d '(.*)'", text, re.S).group(1))
+    if "--max-model-len 4096" in script:
+        body["max_completion_tokens"] = 4000
     for message in body["messages"]:
         if isinstance(message["content"], list):
             message["content"] = [p for p in message["content"] if p["type"] == "text"]
@@ -91,7 +96,7 @@ with Scratch() as tmp:
             check(lines[at + 1:at + 3] == ["INFO:     Waiting for application startup.",
                                            "INFO:     Application startup complete."],
                   f"{name}: {lines[at:at + 3]}")
-            request = curl_of(curl[page], server)
+            request = curl_of(curl[page], server, script)
             if name.endswith("api_server"):  # no --served-model-name: the client names the path
                 request = request.replace("qwen3-omni", str(model))
             p = subprocess.run(["bash", "-c", request], capture_output=True, env=dict(os.environ),
