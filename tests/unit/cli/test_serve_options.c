@@ -512,6 +512,55 @@ static void test_memory_failures(void **unused)
     }
 }
 
+static void test_config_memory_failures(void **unused)
+{
+    (void)unused;
+    char path[300];
+    write_config(path, "a.yaml",
+                 "model: m\nserved-model-name: [a, b]\nhf-overrides: {x: [1, {y: null}]}\n");
+    size_t live = qw_mem_live();
+    int n_whole = 0;
+    for (uint64_t n = 1; n_whole < 8; n++) {
+        qw_mem_fail_at(n);
+        qw_status st = PARSE("--config", path);
+        qw_mem_fail_at(0);
+        n_whole = st == QW_OK ? n_whole + 1 : 0;
+        if (st != QW_OK) assert_int_equal(st, QW_ERR_NO_MEMORY);
+        done();
+        assert_int_equal(qw_mem_live(), live);
+        assert_true(n < 5000);
+    }
+}
+
+// A named directory's sampling defaults replace the model's, and max_new_tokens is a cap there.
+static void test_generation_dir(void **unused)
+{
+    (void)unused;
+    char path[300];
+    write_config(path, "generation_config.json", "{\"top_p\": 0.5, \"max_new_tokens\": 7}");
+    assert_ok(PARSE(QW_SOURCE_DIR "/models/tiny", "--generation-config", dir,
+                    "--override-generation-config.min_p", "0.25"));
+    qw_engine_args args;
+    assert_ok(qw_engine_args_make(&args, &o.model, &err));
+    qw_model_config config;
+    qw_generation_config g;
+    assert_ok(qw_model_config_load(&config, args.model_dir, NULL, &err));
+    assert_ok(
+        qw_generation_config_load(&g, args.model_dir, args.generation_overrides, &config, &err));
+    assert_false(g.has_temperature); // the model's file has one
+    assert_true(g.has_top_p && g.top_p == 0.5);
+    assert_true(g.has_min_p && g.min_p == 0.25);
+    assert_true(g.max_new_tokens_overridden);
+    qw_generation_config_release(&g);
+    qw_model_config_release(&config);
+    qw_engine_args_release(&args);
+    done();
+    unlink(path);
+    assert_ok(PARSE("m", "--generation-config", dir));
+    assert_fails(qw_serve_options_resolve(&o, &err), QW_ERR_IO, "no model directory 'm'");
+    done();
+}
+
 static int make_dir(void **unused)
 {
     (void)unused;
@@ -546,6 +595,7 @@ int main(void)
         cmocka_unit_test(test_config_file),       cmocka_unit_test(test_environment),
         cmocka_unit_test(test_non_default),       cmocka_unit_test(test_rows),
         cmocka_unit_test(test_resolve),           cmocka_unit_test(test_memory_failures),
+        cmocka_unit_test(test_generation_dir),    cmocka_unit_test(test_config_memory_failures),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
