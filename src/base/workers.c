@@ -43,7 +43,8 @@ qw_status qw_workers_new(qw_workers **out, int n_threads, const char *name, qw_e
     for (; w->n_threads < n_threads; w->n_threads++) {
         int e = pthread_create(&w->threads[w->n_threads], NULL, work, w);
         if (e != 0) {
-            qw_status st = qw_fail(err, QW_ERR_IO, "cannot start a thread of '%s': %s", name, strerror(e));
+            qw_status st =
+                qw_fail(err, QW_ERR_IO, "cannot start a thread of '%s': %s", name, strerror(e));
             qw_workers_free(w);
             return st;
         }

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "cli/notify.h"
 #include "cli/serve_start.h"
+#include "cli/thread_plan.h"
 #include "engine/frontend.h"
 #include "server/server.h"
 
@@ -28,7 +29,7 @@ typedef struct service {
     char *resolved_path;
     const char *const *api_keys, *const *origins, *const *methods, *const *headers;
     qw_engine_facts facts;
-    qw_buf sampling_text;
+    qw_buf sampling_text, layers_text;
     qw_route_name routes[64];
     size_t n_routes;
 } service;
@@ -127,7 +128,10 @@ static qw_status open_model(service *s, qw_error *err)
         .isa = qw_engine_backend(s->engine)->isa,
         .dtype = qw_engine_dtype_name(s->engine),
         .n_threads = qw_engine_backend(s->engine)->n_threads,
+        .steps = *qw_engine_step_stats(s->engine),
     };
+    qw_engine_describe_layers(s->engine, &s->layers_text);
+    if (!s->layers_text.failed && s->layers_text.len > 0) s->facts.layers = s->layers_text.data;
     return QW_OK;
 }
 
@@ -229,8 +233,8 @@ static void log_line(void *ctx, bool is_warning, const char *text)
 static void log_request(void *ctx, const char *id, const char *what, const char *text)
 {
     const service *s = ctx;
-    int max = s->o->max_log_len < 0 || s->o->max_log_len > INT32_MAX ? INT32_MAX
-                                                                    : (int)s->o->max_log_len;
+    int max =
+        s->o->max_log_len < 0 || s->o->max_log_len > INT32_MAX ? INT32_MAX : (int)s->o->max_log_len;
     QW_SERVE_LOG(QW_SERVE_LOG_INFO, "%s request %s%s%.*s", what, id, text ? ": " : "", max,
                  text ? text : "");
 }
@@ -285,7 +289,8 @@ static qw_status run_server(service *s, const qw_server_config *config, qw_error
     if (st != QW_OK) return st;
     pthread_t signals;
     int e = pthread_create(&signals, NULL, wait_for_signals, s);
-    if (e != 0) return qw_fail(err, QW_ERR_IO, "cannot start a thread for signals: %s", strerror(e));
+    if (e != 0)
+        return qw_fail(err, QW_ERR_IO, "cannot start a thread for signals: %s", strerror(e));
     qw_serve_start_complete(s->o, &s->facts, url);
     qw_notify("READY=1");
     st = qw_server_run(s->server, err);
@@ -340,16 +345,20 @@ qw_status qw_serve_run(const qw_serve_options *o, const qw_program *program, qw_
     block_signals();
     qw_serve_log_init_serve(o);
     qw_serve_start_options(o, program);
+    qw_status st = o->cpu_bind ? qw_thread_plan_bind(o->cpu_bind, err) : QW_OK;
     snprintf(s.version, sizeof s.version, "0.22.1+qwench.%s", program->version);
     qw_sampling_params_init(&s.defaults);
     qw_buf_init(&s.sampling_text, 1 << 16);
-    qw_status st = serve(&s, err);
+    qw_buf_init(&s.layers_text, 1 << 20);
+    if (st == QW_OK) st = serve(&s, err);
     qw_server_free(s.server);
     qw_engine_close(s.engine);
     qw_sampling_params_release(&s.defaults);
     qw_frontend_close(&s.frontend);
     qw_engine_args_release(&s.args);
     qw_buf_release(&s.sampling_text);
+    qw_buf_release(&s.layers_text);
+    if (st != QW_OK && o->log_json) QW_SERVE_LOG(QW_SERVE_LOG_ERROR, "%s", err->text);
     free(s.resolved_path);
     qw_mem_free((void *)s.api_keys);
     qw_mem_free((void *)s.origins);

@@ -52,6 +52,11 @@ void qw_serve_start_engine(const qw_serve_options *o, const qw_engine_facts *f)
     QW_SERVE_LOG(QW_SERVE_LOG_INFO, "GPU KV cache size: %s tokens", tokens);
     QW_SERVE_LOG(QW_SERVE_LOG_INFO, "Maximum concurrency for %s tokens per request: %.2fx", length,
                  blocks_each > 0 ? (double)p->n_blocks / blocks_each : 0.0);
+    if (f->steps.n_plans > 0)
+        QW_SERVE_LOG(QW_SERVE_LOG_INFO,
+                     "Graph capturing finished in %.3f secs, took %.2f MiB: %zu step plans",
+                     (double)f->steps.build_ns / 1e9, (double)f->steps.plan_bytes / 1048576,
+                     f->steps.n_plans);
     QW_SERVE_LOG(QW_SERVE_LOG_INFO,
                  "init engine (profile, create kv cache, warmup model) took %.2f s", f->init_s);
     QW_SERVE_LOG(QW_SERVE_LOG_INFO, "Supported tasks: ['generate']");

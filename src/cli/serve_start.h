@@ -3,6 +3,7 @@
 
 #include "cli/serve_log.h"
 #include "engine/memory_plan.h"
+#include "model/model.h"
 
 // What a server says while it starts, in the order of vLLM's lines (cli-and-bench.md 4). Each
 // function is one stage; nothing here can fail.
@@ -18,6 +19,7 @@ typedef struct qw_engine_facts {
     const char *sampling_defaults; /* "{'temperature': 0.6}" of the model's file; NULL: none */
     const char *isa, *dtype;       /* kernels' level, arithmetic */
     int n_threads;
+    qw_step_stats steps;
     const char *layers; /* lines of layer format -> kernel -> ISA; NULL: none */
 } qw_engine_facts;
 

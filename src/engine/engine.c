@@ -195,6 +195,31 @@ const char *qw_engine_dtype_name(const qw_engine *e)
     return e->dtype_name;
 }
 
+static void describe(const qw_engine *e, qw_buf *out, const char *layer, const char *tensor)
+{
+    const qw_stored_tensor *t = qw_checkpoint_find(&e->checkpoint, tensor);
+    const char *dtype = t ? qw_dtype_name(t->dtype) : "?";
+    char kernel[32];
+    size_t n = 0;
+    for (; dtype[n] && n + 1 < sizeof kernel; n++)
+        kernel[n] = (char)(dtype[n] >= 'A' && dtype[n] <= 'Z' ? dtype[n] + 32 : dtype[n]);
+    kernel[n] = '\0';
+    qw_buf_printf(out, "  %-26s %s -> gemm_%s -> %s\n", layer, dtype, kernel, e->be->isa);
+}
+
+void qw_engine_describe_layers(const qw_engine *e, qw_buf *out)
+{
+    qw_buf_printf(out, "layers\n");
+    char name[64];
+    snprintf(name, sizeof name, "%d x q/k/v, o", e->config.num_hidden_layers);
+    describe(e, out, name, "model.layers.0.self_attn.q_proj.weight");
+    snprintf(name, sizeof name, "%d x gate/up, down", e->config.num_hidden_layers);
+    describe(e, out, name, "model.layers.0.mlp.gate_proj.weight");
+    bool tied = e->config.tie_word_embeddings;
+    describe(e, out, tied ? "lm_head (the embedding)" : "lm_head",
+             tied ? "model.embed_tokens.weight" : "lm_head.weight");
+}
+
 const qw_step_stats *qw_engine_step_stats(const qw_engine *e)
 {
     return qw_model_step_stats(e->model);

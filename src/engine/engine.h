@@ -65,6 +65,8 @@ const qw_generation_config *qw_engine_generation_config(const qw_engine *e);
 const qw_memory_plan *qw_engine_plan(const qw_engine *e);
 const qw_backend *qw_engine_backend(const qw_engine *e);
 const char *qw_engine_dtype_name(const qw_engine *e);
+/** Append what each kind of layer is stored as and which kernel runs it, a line each. */
+void qw_engine_describe_layers(const qw_engine *e, qw_buf *out);
 /** Step plans: how many, what they cost, how often they were used. Current between steps. */
 const qw_step_stats *qw_engine_step_stats(const qw_engine *e);
 

@@ -37,14 +37,14 @@ struct qw_runner {
     int32_t n_generated; /* of the step being run; engine thread only */
 
     pthread_mutex_t mu;
-    pthread_cond_t wake;               /* the engine thread waits for work */
+    pthread_cond_t wake;                /* the engine thread waits for work */
     qw_job *submitted, *last_submitted; /* guarded by mu */
-    qw_job *cancelled;                 /* guarded by mu */
-    bool reset_prefix_cache, stopping; /* guarded by mu */
-    event_list outbox;                 /* guarded by mu */
-    qw_engine_stats stats;             /* guarded by mu */
-    size_t n_jobs;                     /* guarded by mu: submitted and not over */
-    int64_t moved_ns;                  /* guarded by mu: when the engine last moved */
+    qw_job *cancelled;                  /* guarded by mu */
+    bool reset_prefix_cache, stopping;  /* guarded by mu */
+    event_list outbox;                  /* guarded by mu */
+    qw_engine_stats stats;              /* guarded by mu */
+    size_t n_jobs;                      /* guarded by mu: submitted and not over */
+    int64_t moved_ns;                   /* guarded by mu: when the engine last moved */
 };
 
 // Lists of events

@@ -68,8 +68,8 @@ typedef struct qw_run_event {
  * has got its first event since the last drain; it must be quick and must not fail. The engine is
  * lent until qw_runner_free.
  */
-QW_MUST_CHECK qw_status qw_runner_new(qw_runner **out, qw_engine *engine,
-                                      void (*notify)(void *ctx), void *notify_ctx, qw_error *err);
+QW_MUST_CHECK qw_status qw_runner_new(qw_runner **out, qw_engine *engine, void (*notify)(void *ctx),
+                                      void *notify_ctx, qw_error *err);
 /** Every job must be over and drained. Stops and joins the thread. NULL is fine. */
 void qw_runner_free(qw_runner *r);
 

@@ -83,8 +83,7 @@ static void on_events(void *ctx)
 {
     qw_server *s = ctx;
     if (atomic_load(&s->is_ending)) sem_post(&s->told);
-    if (!atomic_exchange(&s->drain_posted, true))
-        qw_http_server_post_node(s->http, &s->drain_node);
+    if (!atomic_exchange(&s->drain_posted, true)) qw_http_server_post_node(s->http, &s->drain_node);
 }
 
 // Timers

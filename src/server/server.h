@@ -20,7 +20,8 @@
  */
 typedef struct qw_server qw_server;
 
-/** What the server says, to whoever writes the log. Called on the I/O thread; texts are borrowed. */
+/** What the server says, to whoever writes the log. Called on the I/O thread; texts are borrowed.
+ */
 typedef struct qw_server_log {
     void *ctx;
     /** `127.0.0.1:53412 - "POST /v1/chat/completions HTTP/1.1" 200 OK` of a request to `path`. */
@@ -36,11 +37,11 @@ typedef struct qw_server_log {
 typedef struct qw_server_config {
     qw_engine *engine;
     const qw_api_config *api;
-    const char *version;        /* answer of /version */
-    int n_workers;              /* front-end threads, >= 1 */
-    int64_t max_waiting;        /* requests that may wait; more are answered 429; 0: no limit */
-    double shutdown_timeout_s;  /* how long running requests may go on after SIGTERM */
-    double stall_timeout_s;     /* work, but no step for so long: unhealthy; 0: not watched */
+    const char *version;         /* answer of /version */
+    int n_workers;               /* front-end threads, >= 1 */
+    int64_t max_waiting;         /* requests that may wait; more are answered 429; 0: no limit */
+    double shutdown_timeout_s;   /* how long running requests may go on after SIGTERM */
+    double stall_timeout_s;      /* work, but no step for so long: unhealthy; 0: not watched */
     double log_stats_interval_s; /* 0: no statistics lines */
     bool record_stats;           /* request and step statistics for /metrics */
     bool has_prefix_caching;
@@ -49,8 +50,7 @@ typedef struct qw_server_config {
 } qw_server_config;
 
 /** Check the HTTP options and bind, before anything is loaded; nobody can connect yet. */
-QW_MUST_CHECK qw_status qw_server_bind(qw_server **out, const qw_http_options *http,
-                                       qw_error *err);
+QW_MUST_CHECK qw_status qw_server_bind(qw_server **out, const qw_http_options *http, qw_error *err);
 /** The transport: its URL, port, limits. */
 const qw_http_server *qw_server_http(const qw_server *s);
 /** Start the engine's and the workers' threads and accept clients. */

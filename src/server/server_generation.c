@@ -151,8 +151,8 @@ static qw_status make_job(qw_generation *g, size_t i)
     job->params.max_tokens = p->max_tokens;
     job->params.thinking_token_budget = r->thinking_token_budget;
     job->params.starts_thinking = p->thinking == QW_REASONING_THINKING;
-    job->options = (qw_submit_options){.priority = (int32_t)r->priority,
-                                       .cache_salt = r->cache_salt.ptr};
+    job->options =
+        (qw_submit_options){.priority = (int32_t)r->priority, .cache_salt = r->cache_salt.ptr};
     job->wants_prompt_logprobs = r->params.prompt_logprobs != QW_LOGPROBS_OFF;
     return QW_OK;
 }
@@ -167,8 +167,7 @@ static qw_status make_prompts(qw_generation *g, const qw_api_config *cfg)
         return qw_api_fail(&g->error, QW_FAULT_UNAVAILABLE, NULL,
                            "not enough memory for %zu prompts", n);
     for (size_t i = 0; i < n && !atomic_load(&g->is_gone); i++) {
-        qw_status st =
-            qw_api_request_prompt(&g->prompts[i], &g->request, i, cfg, &g->error);
+        qw_status st = qw_api_request_prompt(&g->prompts[i], &g->request, i, cfg, &g->error);
         if (st != QW_OK) return st;
         g->n_prompts++;
         st = make_job(g, i);

@@ -34,9 +34,9 @@ struct qw_server {
     qw_generation *changed; /* those that got events in this drain, linked by next_changed */
     bool is_unhealthy;
 
-    qw_metrics *metrics;        /* NULL: not recorded */
+    qw_metrics *metrics;          /* NULL: not recorded */
     qw_metrics_interval interval; /* of the last line of statistics */
-    qw_engine_stats noted;      /* what the metrics have seen */
+    qw_engine_stats noted;        /* what the metrics have seen */
 
     atomic_int n_shutdowns; /* calls of qw_server_shutdown */
     qw_http_timer deadline, watch, stats;

@@ -22,9 +22,8 @@ qw_status qw_server_start_metrics(qw_server *s, qw_error *err)
     labels[3] = (qw_metrics_label){"gpu_memory_utilization", texts[3]};
     labels[4] = (qw_metrics_label){"enable_prefix_caching",
                                    s->config.has_prefix_caching ? "True" : "False"};
-    return qw_metrics_new(&s->metrics, s->config.api->served_names[0],
-                          s->config.api->max_model_len, labels, QW_ARRAY_LEN(labels),
-                          s->config.api->created, err);
+    return qw_metrics_new(&s->metrics, s->config.api->served_names[0], s->config.api->max_model_len,
+                          labels, QW_ARRAY_LEN(labels), s->config.api->created, err);
 }
 
 // What the engine has counted since the last look, and how it stands now.
