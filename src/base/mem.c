@@ -5,10 +5,12 @@
 
 static atomic_uint_fast64_t n_until_failure; /* 0 = off; statistics and tests only */
 static atomic_size_t n_live;
+static atomic_uint_fast64_t n_asked; /* allocations ever, failed ones too */
 
 // True when this allocation is the one that a test wants to fail.
 static bool must_fail(void)
 {
+    atomic_fetch_add_explicit(&n_asked, 1, memory_order_relaxed);
     uint_fast64_t left = atomic_load_explicit(&n_until_failure, memory_order_relaxed);
     while (left != 0) {
         if (atomic_compare_exchange_weak(&n_until_failure, &left, left - 1)) return left == 1;
@@ -111,6 +113,11 @@ void qw_mem_fail_at(uint64_t n)
 size_t qw_mem_live(void)
 {
     return atomic_load(&n_live);
+}
+
+uint64_t qw_mem_count(void)
+{
+    return atomic_load(&n_asked);
 }
 
 struct qw_arena_chunk {

@@ -53,6 +53,8 @@ void qw_mem_unmap(void *ptr, size_t size);
 void qw_mem_fail_at(uint64_t n);
 /** Blocks allocated and not yet freed, mappings included. */
 size_t qw_mem_live(void);
+/** Allocations asked for so far, the same ones as above, in all threads. */
+uint64_t qw_mem_count(void);
 
 /** Memory that is given back all at once. Blocks are 16-byte aligned. One thread at a time. */
 typedef struct qw_arena {

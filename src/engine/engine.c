@@ -5,6 +5,7 @@
 #include "engine/batch.h"
 #include "engine/engine_setup.h"
 #include "engine/executor.h"
+#include "model/plan_sizes.h"
 
 enum {
     N_BUCKETS = 1024,   /* of the table of requests */
@@ -37,6 +38,7 @@ struct qw_engine {
     int32_t eos_token_id, think_start_id, think_end_id;
     uint64_t n_steps, n_prompt_tokens, n_generated_tokens;
     qw_step_facts last_step;
+    qw_step_stats step_stats; /* a copy: the model's own changes while a step runs */
 };
 
 qw_engine_options qw_engine_options_default(void)
@@ -45,6 +47,7 @@ qw_engine_options qw_engine_options_default(void)
                                .dtype = "auto",
                                .kv_cache_dtype = "auto",
                                .cpu_isa = "auto",
+                               .max_capture_size = -1,
                                .block_size = 16,
                                .gpu_memory_utilization = 0.92,
                                .enable_prefix_caching = true,
@@ -86,6 +89,21 @@ static qw_status load_model(qw_engine *e, const qw_engine_options *o, const qw_e
     return st;
 }
 
+// Decode steps of up to max_num_seqs rows over the pages of the KV cache.
+static qw_status plan_steps(qw_engine *e, const qw_engine_options *o, int32_t max_num_seqs,
+                            qw_error *err)
+{
+    if (o->no_step_plans) return QW_OK;
+    qw_plan_sizes sizes;
+    qw_plan_sizes_input in = {.sizes = o->capture_sizes,
+                              .n_sizes = o->n_capture_sizes,
+                              .max_size = o->max_capture_size,
+                              .max_rows = max_num_seqs};
+    qw_status st = qw_plan_sizes_make(&sizes, &in, err);
+    if (st != QW_OK) return st;
+    return qw_model_plan_steps(e->model, sizes.sizes, sizes.n, e->kv.layers, &e->kv.layout, err);
+}
+
 static qw_status open_sampling(qw_engine *e, const qw_engine_options *o, qw_error *err)
 {
     size_t v = (size_t)e->config.vocab_size;
@@ -103,6 +121,7 @@ static qw_status open_steps(qw_engine *e, const qw_engine_setup *s, qw_error *er
     for (int i = 0; i < (e->is_async ? 2 : 1) && st == QW_OK; i++)
         st = qw_batch_init(&e->batches[i], l->max_num_batched_tokens, l->max_num_seqs, i, err);
     e->max_logit_rows = s->model_limits.max_logit_rows;
+    e->step_stats = *qw_model_step_stats(e->model);
     qw_executor_args args = {.model = e->model,
                              .kv = &e->kv,
                              .sampler = e->sampler,
@@ -130,6 +149,7 @@ static qw_status open_engine(qw_engine *e, const qw_engine_options *o, qw_error 
         st =
             qw_kv_cache_init(&e->kv, &s.layout, e->config.num_hidden_layers, e->plan.n_blocks, err);
     if (st == QW_OK && o->enable_prefix_caching) st = qw_kv_cache_add_prefixes(&e->kv, err);
+    if (st == QW_OK) st = plan_steps(e, o, s.scheduler_limits.max_num_seqs, err);
     if (st == QW_OK) st = open_sampling(e, o, err);
     return st == QW_OK ? open_steps(e, &s, err) : st;
 }
@@ -175,6 +195,11 @@ const qw_backend *qw_engine_backend(const qw_engine *e)
 const char *qw_engine_dtype_name(const qw_engine *e)
 {
     return e->dtype_name;
+}
+
+const qw_step_stats *qw_engine_step_stats(const qw_engine *e)
+{
+    return &e->step_stats;
 }
 
 void qw_engine_get_stats(const qw_engine *e, qw_engine_stats *out)
@@ -533,6 +558,7 @@ static void collect(qw_engine *e)
     qw_executor_wait(e->executor);
     e->in_flight = NULL;
     e->untold = b;
+    e->step_stats = *qw_model_step_stats(e->model);
     count_step(e, b);
     if (b->n_told > 0) tell_rows(e, b);
     int64_t now = qw_clock_ns();

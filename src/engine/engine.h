@@ -22,6 +22,10 @@ typedef struct qw_engine_options {
     int32_t max_model_len;                   /* 0: the model's own; -1: what fits */
     int32_t max_num_seqs;                    /* 0: 256, or fewer */
     int32_t max_num_batched_tokens;          /* 0: 2048, or fewer */
+    bool no_step_plans;                      /* cudagraph_mode NONE: operation by operation */
+    const int64_t *capture_sizes;            /* of decode steps to plan; NULL: the defaults */
+    size_t n_capture_sizes;                  /* 0 with a list: none are planned */
+    int64_t max_capture_size;                /* max_cudagraph_capture_size; -1: not given */
     int32_t block_size;                      /* 16 .. 128, a multiple of 16 */
     double gpu_memory_utilization;           /* (0, 1] */
     int64_t kv_cache_memory_bytes;           /* 0: by the fraction */
@@ -84,9 +88,11 @@ typedef struct qw_step_facts {
 
 qw_step_facts qw_engine_last_step(const qw_engine *e);
 
+/** Step plans: how many, what they cost, how often they were used until the last step ended. */
+const qw_step_stats *qw_engine_step_stats(const qw_engine *e);
+
 /*
- * The engine has no thread that it could be called from; one thread at a time, called the engine
- * thread, makes all calls, and the sinks are called on it.
+ * One thread at a time, called the engine thread, makes all calls, and the sinks are called on it.
  */
 
 /**
