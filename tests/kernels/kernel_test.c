@@ -1,6 +1,8 @@
 // kernel_test: checks, and with --bench times, the tile kernels of every level.
 //
-//   kernel_test [--list] [--isa LEVEL] [--check NAME] [--seed N] [--bench]
+//   kernel_test [--list] [--isa LEVEL] [--check NAME] [--seed N] [--quick] [--bench]
+//
+// --quick leaves out large products and most random cases, for a machine that is itself emulated.
 
 #include "kernels/harness.h"
 
@@ -30,16 +32,19 @@ static const level levels[] = {
     {"avx2", QW_CPU_AVX2},
     {"avx512", QW_CPU_AVX2 | QW_CPU_AVX512},
     {"avx512bf16", QW_CPU_AVX2 | QW_CPU_AVX512 | QW_CPU_VNNI | QW_CPU_AVX512BF16},
+    {"neon", QW_CPU_NEON},
 };
+
+enum { QUICK_WORK = 10 }; /* percent of the usual cases */
 
 typedef struct arguments {
     const char *isa, *check;
     uint64_t seed;
-    bool list, bench;
+    bool list, quick, bench;
 } arguments;
 
 static const char usage[] =
-    "usage: kernel_test [--list] [--isa LEVEL] [--check NAME] [--seed N] [--bench]\n";
+    "usage: kernel_test [--list] [--isa LEVEL] [--check NAME] [--seed N] [--quick] [--bench]\n";
 
 static bool parse(arguments *a, int argc, char **argv)
 {
@@ -47,6 +52,8 @@ static bool parse(arguments *a, int argc, char **argv)
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(argv[i], "--list") == 0) {
             a->list = true;
+        } else if (strcmp(argv[i], "--quick") == 0) {
+            a->quick = true;
         } else if (strcmp(argv[i], "--bench") == 0) {
             a->bench = true;
         } else if (!value) {
@@ -146,7 +153,7 @@ int main(int argc, char **argv)
             continue;
         }
         n_levels++;
-        t.work = work_of(&t);
+        t.work = a.quick ? QUICK_WORK : work_of(&t);
         if (a.bench && t.is_native) kt_bench(&t);
         if (a.bench) continue;
         if (!t.is_native) printf("%-12semulated by SIMDe\n", t.level);
