@@ -115,7 +115,7 @@ static double kv_bytes(const attention_case *c, int context)
 {
     const qw_model_config *m = c->env->config;
     return 2.0 * context * m->num_key_value_heads * m->head_dim *
-           (qw_dtype_bits(c->env->kv_dtype) / 8);
+           (qw_dtype_bits(c->env->kv_dtype) / 8.0);
 }
 
 qw_status qw_bench_decode_attention_case(qw_bench_case *out, const qw_bench_env *env, int m,

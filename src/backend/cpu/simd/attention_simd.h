@@ -88,7 +88,7 @@ V16_INLINE void attn_score_rows(int n_rows, int P, gemm_kind kind, gemm_fetch fe
 {
 #define ROWS(R)                                                                                    \
     case R:                                                                                        \
-        if (P != 2 || R <= ATTN_PAIR_ROWS) gemm_tile(R, P, kind, fetch, b);                        \
+        if (P != 2 || (R) <= ATTN_PAIR_ROWS) gemm_tile(R, P, kind, fetch, b);                      \
         break
     switch (n_rows) {
         ROWS(1);
