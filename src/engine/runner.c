@@ -334,9 +334,13 @@ void qw_runner_cancel(qw_job *job)
     if (atomic_exchange(&job->is_cancelled, true)) return;
     qw_runner *r = job->runner;
     pthread_mutex_lock(&r->mu);
-    job->next_cancel = r->cancelled;
-    r->cancelled = job;
-    pthread_cond_signal(&r->wake);
+    // A job that is over needs no cancelling, and may not enter the list once the drain that hands
+    // it back has cleaned that: the caller is about to free it.
+    if (!atomic_load(&job->is_over)) {
+        job->next_cancel = r->cancelled;
+        r->cancelled = job;
+        pthread_cond_signal(&r->wake);
+    }
     pthread_mutex_unlock(&r->mu);
 }
 

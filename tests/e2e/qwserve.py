@@ -48,7 +48,7 @@ class Server:
         self.ready.set()
 
     def wait_ready(self, timeout=120):
-        if not self.ready.wait(timeout) or self.proc.poll() is not None:
+        if not self.ready.wait(timeout) or READY not in self.log():
             fail(f"{self.argv}: not ready:\n" + self.log())
         return self
 
