@@ -35,7 +35,7 @@ LAYERS = {
                "engine/output.h", "engine/runner.h", "engine/sampler.h", "engine/sampling_params.h",
                "engine/metrics.h"],
     "quant": ["base/", "format/", "backend/", "model/"],
-    "bench": ["base/", "format/", "backend/", "model/", "engine/"],
+    "bench": ["base/", "format/", "backend/", "model/", "engine/", "server/"],
     "cli": ["base/", "format/", "backend/", "parallel/", "model/", "engine/", "server/", "quant/",
             "bench/"],
 }
