@@ -210,14 +210,14 @@ static qw_status give(serve_bench *b, qw_serve_order order, qw_serve_order_kind 
 static qw_status watch_crowd(serve_bench *b, int port, qw_thread_times us[3], qw_error *err)
 {
     const qw_serve_bench_options *o = b->o;
-    qw_serve_order order = {
-        .port = port,
-        .n_connections = o->many_streams,
-        .n_requests = o->n_queued,
-        .first_prompt = b->shorts.first,
-        .n_prompts = b->shorts.n,
-        .max_tokens = qw_engine_plan(b->engine)->max_model_len - o->prompt_tokens,
-        .n_idle = o->n_idle};
+    qw_serve_order order = {.port = port,
+                            .n_connections = o->many_streams,
+                            .n_requests = o->n_queued,
+                            .first_prompt = b->shorts.first,
+                            .n_prompts = b->shorts.n,
+                            .max_tokens =
+                                qw_engine_plan(b->engine)->max_model_len - o->prompt_tokens,
+                            .n_idle = o->n_idle};
     qw_status st = give(b, order, QW_SERVE_HOLD, err);
     if (st == QW_OK) st = watch(b, order, &us[0], err);
     if (st == QW_OK) st = give(b, order, QW_SERVE_CROWD, err);

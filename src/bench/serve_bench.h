@@ -40,7 +40,7 @@ qw_serve_bench_options qw_serve_bench_quick(void);
  * machine is no error. `out`: version, commit and model are the caller's.
  */
 QW_MUST_CHECK qw_status qw_serve_bench(qw_serve_report *out, const qw_serve_bench_options *options,
-                                       const qw_engine_options *engine,
-                                       const qw_frontend *frontend, qw_error *err);
+                                       const qw_engine_options *engine, const qw_frontend *frontend,
+                                       qw_error *err);
 
 #endif

@@ -61,8 +61,7 @@ static qw_status measure(qw_serve_report *report, const server_options *o,
     qw_status st = qw_engine_args_make(&args, model, err);
     if (st != QW_OK) return st;
     if (is_dummy) args.options.load_format = "dummy";
-    qw_serve_bench_options options =
-        o->quick ? qw_serve_bench_quick() : qw_serve_bench_default();
+    qw_serve_bench_options options = o->quick ? qw_serve_bench_quick() : qw_serve_bench_default();
     if (o->rounds > 0) options.rounds = (int)o->rounds;
     options.progress = show_progress;
     qw_frontend frontend;
