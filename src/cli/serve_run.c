@@ -299,11 +299,17 @@ static qw_status run_server(service *s, const qw_server_config *config, qw_error
     return st;
 }
 
-// Memory that fails at random, for tests of a running server.
+// For tests of a running server: memory that fails at random, and a watchdog that is soon alarmed.
 static void set_test_failures(void)
 {
     const char *period = getenv("QWENCH_TEST_FAIL_ALLOCATIONS");
     if (period) qw_mem_fail_often(strtoull(period, NULL, 10));
+}
+
+static double stall_timeout_s(void)
+{
+    const char *seconds = getenv("QWENCH_TEST_STALL_SECONDS");
+    return seconds ? strtod(seconds, NULL) : STALL_TIMEOUT_S;
 }
 
 static qw_status serve(service *s, qw_error *err)
@@ -320,7 +326,7 @@ static qw_status serve(service *s, qw_error *err)
         .n_workers = 2,
         .max_waiting = o->max_waiting_requests,
         .shutdown_timeout_s = o->shutdown_timeout_s,
-        .stall_timeout_s = STALL_TIMEOUT_S,
+        .stall_timeout_s = stall_timeout_s(),
         .log_stats_interval_s = o->disable_log_stats ? 0 : o->log_stats_interval_s,
         .record_stats = !o->disable_log_stats,
         .has_prefix_caching = o->enable_prefix_caching,
