@@ -32,11 +32,11 @@ typedef enum qw_serve_order_kind {
 
 typedef struct qw_serve_order {
     qw_serve_order_kind kind;
-    int port;           /* of the server on 127.0.0.1 */
-    bool is_chat;       /* /v1/chat/completions, else /v1/completions; always streamed */
-    int n_connections;  /* 1 .. QW_SERVE_MAX_STREAMS */
-    int n_requests;     /* of CROWD at most QW_SERVE_MAX_CROWD with n_idle */
-    int first_prompt;   /* request i sends prompt (first_prompt + i % n_prompts) */
+    int port;          /* of the server on 127.0.0.1 */
+    bool is_chat;      /* /v1/chat/completions, else /v1/completions; always streamed */
+    int n_connections; /* 1 .. QW_SERVE_MAX_STREAMS */
+    int n_requests;    /* of CROWD at most QW_SERVE_MAX_CROWD with n_idle */
+    int first_prompt;  /* request i sends prompt (first_prompt + i % n_prompts) */
     int n_prompts;
     int max_tokens;
     int n_idle, n_events;

@@ -16,9 +16,10 @@ void qw_serve_client_main(int fd, const char *const *prompts, size_t n_prompts);
 
 /** Reads one HTTP answer after another from the bytes of a connection. */
 typedef struct qw_answer_reader {
-    char head[1024]; /* the answer's head as far as it came; then the beginning of an error's body */
+    char
+        head[1024]; /* the answer's head as far as it came; then the beginning of an error's body */
     size_t n_head;
-    int status;       /* 0: the head is not there yet */
+    int status; /* 0: the head is not there yet */
     bool is_chunked;
     uint64_t n_left;  /* of the body, when not chunked */
     char tail[5];     /* the last bytes of a chunked body */

@@ -136,8 +136,8 @@ static void write_request(client *c, conn *k, int i)
 {
     const qw_serve_order *o = c->order;
     const char *prompt = c->prompts[o->first_prompt + i % o->n_prompts];
-    const char *const before = o->is_chat ? "\"messages\":[{\"role\":\"user\",\"content\":\""
-                                          : "\"prompt\":\"";
+    const char *const before =
+        o->is_chat ? "\"messages\":[{\"role\":\"user\",\"content\":\"" : "\"prompt\":\"";
     char rest[160];
     snprintf(rest, sizeof rest,
              "\"%s,\"max_tokens\":%d,\"temperature\":0,\"ignore_eos\":true,\"stream\":true}",
@@ -260,8 +260,7 @@ static void hold(client *c)
 {
     close_set(&c->streams);
     open_streams(c);
-    for (size_t i = 0; i < c->streams.n; i++)
-        write_request(c, &c->streams.conns[i], (int)i);
+    for (size_t i = 0; i < c->streams.n; i++) write_request(c, &c->streams.conns[i], (int)i);
     wait_for_events(c, 1);
 }
 

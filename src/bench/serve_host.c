@@ -44,8 +44,7 @@ static qw_status make_api(qw_serve_host *h, const qw_engine *engine, const qw_fr
         .response_role = "assistant",
         .stream_interval = 1,
     };
-    qw_str template =
-        frontend->chat ? qw_chat_prompt_template(frontend->chat) : QW_STR("");
+    qw_str template = frontend->chat ? qw_chat_prompt_template(frontend->chat) : QW_STR("");
     return qw_reasoning_parser_init(&h->api.reasoning, "auto", frontend->tokenizer, template, err);
 }
 
@@ -69,8 +68,7 @@ static qw_status start_server(qw_serve_host *h, qw_engine *engine, qw_error *err
     if (st != QW_OK) return st;
     h->port = qw_http_server_port(qw_server_http(h->server));
     int e = pthread_create(&h->thread, NULL, io_main, h);
-    return e == 0 ? QW_OK
-                  : qw_fail(err, QW_ERR_IO, "cannot start the I/O thread: %s", strerror(e));
+    return e == 0 ? QW_OK : qw_fail(err, QW_ERR_IO, "cannot start the I/O thread: %s", strerror(e));
 }
 
 static void release(qw_serve_host *h)
@@ -87,8 +85,8 @@ qw_status qw_serve_host_start(qw_serve_host *h, qw_engine *engine, const qw_fron
 {
     *h = (qw_serve_host){.log = fopen("/dev/null", "we")};
     qw_sampling_params_init(&h->defaults);
-    qw_status st = h->log ? QW_OK
-                          : qw_fail(err, QW_ERR_IO, "cannot open '/dev/null': %s", strerror(errno));
+    qw_status st =
+        h->log ? QW_OK : qw_fail(err, QW_ERR_IO, "cannot open '/dev/null': %s", strerror(errno));
     if (st == QW_OK) st = make_api(h, engine, frontend, err);
     if (st == QW_OK) st = start_server(h, engine, err);
     if (st != QW_OK) release(h);

@@ -17,12 +17,12 @@ typedef struct qw_serve_prompts {
 } qw_serve_prompts;
 
 /** Find the words. QW_ERR_UNSUPPORTED: the vocabulary has hardly any. */
-QW_MUST_CHECK qw_status qw_serve_prompts_init(qw_serve_prompts *out,
-                                              const qw_tokenizer *tokenizer, qw_error *err);
+QW_MUST_CHECK qw_status qw_serve_prompts_init(qw_serve_prompts *out, const qw_tokenizer *tokenizer,
+                                              qw_error *err);
 void qw_serve_prompts_release(qw_serve_prompts *p);
 /**
- * Append n_prompts prompts of n_prefix + n_tokens tokens; all begin with the same n_prefix. `*first`
- * is the index of the first.
+ * Append n_prompts prompts of n_prefix + n_tokens tokens; all begin with the same n_prefix.
+ * `*first` is the index of the first.
  */
 QW_MUST_CHECK qw_status qw_serve_prompts_add(qw_serve_prompts *p, int n_prompts, int n_prefix,
                                              int n_tokens, int *first, qw_error *err);

@@ -69,7 +69,8 @@ void qw_serve_report_print(const qw_serve_report *r, qw_buf *out)
     qw_buf_printf(out, "qwench %s, commit %s, kernels %s, %d threads, %d rounds\n", r->version,
                   r->commit, r->isa, r->n_threads, r->rounds);
     qw_buf_printf(out, "model: %s, %s\n\n", r->model, r->dtype);
-    qw_buf_printf(out, "%-24s %-28s %9s %9s %9s %-8s %s\n", "", "", "p10", "p50", "p90", "", "clean/total");
+    qw_buf_printf(out, "%-24s %-28s %9s %9s %9s %-8s %s\n", "", "", "p10", "p50", "p90", "",
+                  "clean/total");
     for (size_t i = 0; i < r->n_rows; i++) print_row(&r->rows[i], out);
 }
 

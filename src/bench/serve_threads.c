@@ -69,7 +69,8 @@ qw_status qw_thread_times_read(qw_thread_times *out, qw_error *err)
         int64_t tid;
         char name[32];
         struct timespec used;
-        if (!qw_str_to_i64(qw_str_of(e->d_name), &tid) || !read_name(name, sizeof name, e->d_name)) continue;
+        if (!qw_str_to_i64(qw_str_of(e->d_name), &tid) || !read_name(name, sizeof name, e->d_name))
+            continue;
         double *time = place(&t, name);
         if (time && clock_gettime(cpu_clock(tid), &used) == 0)
             *time += (double)used.tv_sec + (double)used.tv_nsec * 1e-9;
