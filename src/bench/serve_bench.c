@@ -37,7 +37,8 @@ enum { CACHED_MS, COLD_MS, CACHED_RATIO, RECOMPUTED };
 
 qw_serve_bench_options qw_serve_bench_default(void)
 {
-    return (qw_serve_bench_options){.rounds = 7,
+    return (qw_serve_bench_options){.parts = QW_SERVE_ALL_PARTS,
+                                    .rounds = 7,
                                     .few_streams = 16,
                                     .many_streams = 64,
                                     .prompt_tokens = 128,
@@ -53,7 +54,8 @@ qw_serve_bench_options qw_serve_bench_default(void)
 
 qw_serve_bench_options qw_serve_bench_quick(void)
 {
-    return (qw_serve_bench_options){.rounds = 2,
+    return (qw_serve_bench_options){.parts = QW_SERVE_ALL_PARTS,
+                                    .rounds = 2,
                                     .few_streams = 2,
                                     .many_streams = 4,
                                     .prompt_tokens = 16,
@@ -371,11 +373,15 @@ static qw_status open_engine(serve_bench *b, const qw_engine_options *engine, qw
 
 static qw_status measure_round(serve_bench *b, qw_error *err)
 {
-    qw_status st = measure_streams(b, &b->few, b->o->few_streams, err);
-    if (st == QW_OK) st = measure_streams(b, &b->many, b->o->many_streams, err);
-    if (st == QW_OK) st = measure_requests(b, &b->completions, false, err);
-    if (st == QW_OK) st = measure_requests(b, &b->chats, true, err);
-    return st == QW_OK ? measure_crowd(b, err) : st;
+    unsigned parts = b->o->parts;
+    qw_status st = QW_OK;
+    if (parts & QW_SERVE_STREAMS) st = measure_streams(b, &b->few, b->o->few_streams, err);
+    if (parts & QW_SERVE_STREAMS && st == QW_OK)
+        st = measure_streams(b, &b->many, b->o->many_streams, err);
+    if (parts & QW_SERVE_REQUESTS && st == QW_OK)
+        st = measure_requests(b, &b->completions, false, err);
+    if (parts & QW_SERVE_REQUESTS && st == QW_OK) st = measure_requests(b, &b->chats, true, err);
+    return parts & QW_SERVE_CROWDS && st == QW_OK ? measure_crowd(b, err) : st;
 }
 
 static qw_status measure(serve_bench *b, const qw_engine_options *engine, qw_error *err)
@@ -391,7 +397,7 @@ static qw_status measure(serve_bench *b, const qw_engine_options *engine, qw_err
     if (st == QW_OK) // touches every page
         st = qw_serve_in_process(&ignored, b->engine, b->prompts.prompts + b->trace.first,
                                  (size_t)b->trace.n, 2, err);
-    if (st == QW_OK) st = measure_prefix(b, err);
+    if (b->o->parts & QW_SERVE_PREFIX && st == QW_OK) st = measure_prefix(b, err);
     for (int i = 0; i < b->o->rounds && st == QW_OK; i++) {
         if (b->o->progress) b->o->progress(b->o->progress_ctx, i, b->o->rounds);
         st = measure_round(b, err);
@@ -469,7 +475,7 @@ static void add_rows(serve_bench *b, qw_serve_report *r, const qw_serve_series *
     va_start(args, fmt);
     vsnprintf(group, sizeof group, fmt, args);
     va_end(args);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n && s->n > 0; i++)
         qw_serve_report_add(r, group, &rows[i].head, s, rows[i].value, &rule);
 }
 

@@ -5,8 +5,18 @@
 #include "engine/engine.h"
 #include "engine/frontend.h"
 
+/** What is measured, as a set. */
+typedef enum qw_serve_part {
+    QW_SERVE_STREAMS = 1 << 0,
+    QW_SERVE_REQUESTS = 1 << 1,
+    QW_SERVE_CROWDS = 1 << 2,
+    QW_SERVE_PREFIX = 1 << 3,
+    QW_SERVE_ALL_PARTS = (1 << 4) - 1,
+} qw_serve_part;
+
 /** How much of everything. */
 typedef struct qw_serve_bench_options {
+    unsigned parts; /* QW_SERVE_*; what an event costs needs REQUESTS too */
     int rounds;
     int few_streams, many_streams;    /* at a time; many is also max_num_seqs */
     int prompt_tokens, output_tokens; /* of each stream */

@@ -10,7 +10,7 @@
 typedef struct server_options {
     int64_t rounds;
     bool quick;
-    const char *json;
+    const char *only, *json;
 } server_options;
 
 #define FIELD(x) offsetof(server_options, x)
@@ -20,8 +20,36 @@ static const qw_opt rows[] = {
      .help = "times that everything is measured; a round takes about two minutes"},
     {"quick", QW_OPT_FLAG, FIELD(quick),
      .help = "the built-in model, two rounds, everything small: whether it works, not how fast"},
+    {"only", QW_OPT_STR, FIELD(only), .metavar = "PARTS", .def_note = "all",
+     .help = "some of streams, requests, crowd, prefix, with commas between them"},
     {"json", QW_OPT_STR, FIELD(json), .metavar = "FILE", .help = "write the results to this file"},
 };
+
+static const struct {
+    const char *name;
+    qw_serve_part part;
+} parts[] = {{"streams", QW_SERVE_STREAMS},
+             {"requests", QW_SERVE_REQUESTS},
+             {"crowd", QW_SERVE_CROWDS},
+             {"prefix", QW_SERVE_PREFIX}};
+
+static qw_status read_parts(unsigned *out, const char *text, qw_error *err)
+{
+    *out = 0;
+    for (const char *p = text; p; p = *p ? p + 1 : NULL) {
+        size_t len = strcspn(p, ",");
+        unsigned found = 0;
+        for (size_t i = 0; i < QW_ARRAY_LEN(parts); i++)
+            if (strlen(parts[i].name) == len && strncmp(parts[i].name, p, len) == 0)
+                found = parts[i].part;
+        if (!found)
+            return qw_fail(err, QW_ERR_USAGE,
+                           "--only '%s': choose from streams, requests, crowd and prefix", text);
+        *out |= found;
+        p += len;
+    }
+    return QW_OK;
+}
 
 static void show_progress(void *ctx, int i_round, int n_rounds)
 {
@@ -57,11 +85,12 @@ static qw_status choose_model(qw_model_options *model, char **dir, bool *is_dumm
 static qw_status measure(qw_serve_report *report, const server_options *o,
                          const qw_model_options *model, bool is_dummy, qw_error *err)
 {
+    qw_serve_bench_options options = o->quick ? qw_serve_bench_quick() : qw_serve_bench_default();
+    qw_status st = o->only ? read_parts(&options.parts, o->only, err) : QW_OK;
     qw_engine_args args;
-    qw_status st = qw_engine_args_make(&args, model, err);
+    if (st == QW_OK) st = qw_engine_args_make(&args, model, err);
     if (st != QW_OK) return st;
     if (is_dummy) args.options.load_format = "dummy";
-    qw_serve_bench_options options = o->quick ? qw_serve_bench_quick() : qw_serve_bench_default();
     if (o->rounds > 0) options.rounds = (int)o->rounds;
     options.progress = show_progress;
     qw_frontend frontend;
