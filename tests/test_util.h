@@ -11,6 +11,13 @@
 
 #include "base/status.h"
 
+/** 1 under ASan and TSan, where everything takes longer and need not be done as often. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define QW_TEST_SANITIZED 1
+#else
+#define QW_TEST_SANITIZED 0
+#endif
+
 /** Fail with the error's own text unless `status` is QW_OK. Needs `qw_error err` in scope. */
 #define assert_ok(status)                                                                          \
     do {                                                                                           \

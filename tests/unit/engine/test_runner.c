@@ -282,7 +282,7 @@ static void *submit_crowd(void *ctx)
     crowd *c = ctx;
     for (int32_t i = c->first; i < c->first + c->n; i++) {
         told *t = &c->t[i];
-        prepare(t, 5 + i * 37 % 200, i % 6, 3 + i % 20, i % 5 == 0 ? 2 : 1);
+        prepare(t, 5 + i * 37 % 80, i % 6, 3 + i % 20, i % 5 == 0 ? 2 : 1);
         if (i % 3 == 0) t->cancel_at = 1 + i % 7;
         if (i % 4 == 0) t->withdraw_child = 0;
         qw_runner_submit(c->d->runner, &t->job);
@@ -354,7 +354,7 @@ static void test_failing_memory(void **state)
     for (size_t p = 0; p < QW_ARRAY_LEN(periods); p++) {
         for (int round = 0; round < 6; round++) {
             for (int i = 0; i < 8; i++) {
-                prepare(&t[i], 20 + 40 * i, round * 8 + i, 12, i % 3 == 2 ? 3 : 1);
+                prepare(&t[i], 10 + 20 * i, round * 8 + i, 12, i % 3 == 2 ? 3 : 1);
                 t[i].job.params.logprobs = i % 2 ? 5 : QW_LOGPROBS_OFF;
                 t[i].n_logprobs = i % 2 ? 6 : 0;
             }
