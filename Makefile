@@ -38,8 +38,9 @@ fuzz: build/fuzz/build.ninja ## fuzz every parser for FUZZ_SECONDS (30) each
 	cmake --build --preset fuzz -j $(JOBS)
 	scripts/fuzz.sh build/fuzz $(FUZZ_SECONDS)
 
-bench: all ## measure the kernels against this machine's limits (5 minutes; quiet machine)
+bench: all ## measure kernels (5 minutes) and serving (25 minutes); quiet machine
 	./build/release/qwench bench kernels --rounds 15 --json build/release/bench.json
+	./build/release/qwench bench server --json build/release/bench-server.json
 
 check: deps-all all build/clang/build.ninja ## includes, headers, formatting, both compilers
 	python3 scripts/check_includes.py

@@ -38,7 +38,7 @@ enum { CACHED_MS, COLD_MS, CACHED_RATIO, RECOMPUTED };
 qw_serve_bench_options qw_serve_bench_default(void)
 {
     return (qw_serve_bench_options){.parts = QW_SERVE_ALL_PARTS,
-                                    .rounds = 7,
+                                    .rounds = 5,
                                     .few_streams = 16,
                                     .many_streams = 64,
                                     .prompt_tokens = 128,
@@ -46,7 +46,7 @@ qw_serve_bench_options qw_serve_bench_default(void)
                                     .n_requests = 128,
                                     .n_idle = 1000,
                                     .n_queued = 10000,
-                                    .n_steps = 32,
+                                    .n_steps = 16,
                                     .prefix_tokens = 2000,
                                     .suffix_tokens = 20,
                                     .prefix_rounds = 25};
@@ -331,7 +331,7 @@ static qw_status add_prompts(serve_bench *b, prompt_range *out, int n, int n_pre
 
 static qw_status make_prompts(serve_bench *b, int block_size, qw_error *err)
 {
-    enum { SHORT_TOKENS = 16 };
+    enum { SHORT_TOKENS = 4 };
     const qw_serve_bench_options *o = b->o;
     // Behind the last whole block of the prefix everything is computed again.
     int recomputed = o->suffix_tokens + o->prefix_tokens % block_size;
@@ -396,7 +396,7 @@ static qw_status measure(serve_bench *b, const qw_engine_options *engine, qw_err
     double ignored;
     if (st == QW_OK) // touches every page
         st = qw_serve_in_process(&ignored, b->engine, b->prompts.prompts + b->trace.first,
-                                 (size_t)b->trace.n, 2, err);
+                                 (size_t)b->o->few_streams, 2, err);
     if (b->o->parts & QW_SERVE_PREFIX && st == QW_OK) st = measure_prefix(b, err);
     for (int i = 0; i < b->o->rounds && st == QW_OK; i++) {
         if (b->o->progress) b->o->progress(b->o->progress_ctx, i, b->o->rounds);

@@ -30,7 +30,7 @@ typedef struct qw_serve_bench_options {
     void *progress_ctx;
 } qw_serve_bench_options;
 
-/** What the marks ask for; `rounds` 7. */
+/** What the marks ask for; 5 rounds. */
 qw_serve_bench_options qw_serve_bench_default(void);
 /** The same with everything small, to see whether it works. */
 qw_serve_bench_options qw_serve_bench_quick(void);

@@ -50,7 +50,10 @@ static qw_status make_api(qw_serve_host *h, const qw_engine *engine, const qw_fr
 
 static qw_status start_server(qw_serve_host *h, qw_engine *engine, qw_error *err)
 {
-    const qw_http_options http = {.host = "127.0.0.1"};
+    // On a slow machine idle clients wait long for the busy ones.
+    enum { HOUR_MS = 3600000 };
+    const qw_http_options http = {
+        .host = "127.0.0.1", .head_timeout_ms = HOUR_MS, .keep_alive_ms = HOUR_MS};
     qw_status st = qw_server_bind(&h->server, &http, err);
     if (st != QW_OK) return st;
     const qw_server_config config = {

@@ -16,8 +16,8 @@ typedef struct server_options {
 #define FIELD(x) offsetof(server_options, x)
 
 static const qw_opt rows[] = {
-    {"rounds", QW_OPT_INT, FIELD(rounds), .def = "0", .min = 0, .max = 1000, .def_note = "7",
-     .help = "times that everything is measured; a round takes about two minutes"},
+    {"rounds", QW_OPT_INT, FIELD(rounds), .def = "0", .min = 0, .max = 1000, .def_note = "5",
+     .help = "times that everything is measured; a round takes up to five minutes"},
     {"quick", QW_OPT_FLAG, FIELD(quick),
      .help = "the built-in model, two rounds, everything small: whether it works, not how fast"},
     {"only", QW_OPT_STR, FIELD(only), .metavar = "PARTS", .def_note = "all",

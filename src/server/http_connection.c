@@ -115,11 +115,25 @@ void qw_http_conn_event(qw_http_conn *c, uint32_t events)
     }
 }
 
+void qw_http_conn_give(qw_http_conn *c, int64_t deadline_ns)
+{
+    qw_http_server *s = c->server;
+    c->deadline_ns = deadline_ns;
+    if (deadline_ns != 0 && deadline_ns < s->first_deadline_ns) s->first_deadline_ns = deadline_ns;
+}
+
+// Thousands of connections may be open, most of them with minutes to go: nobody walks past them
+// before the first deadline. It may be one that was taken back since; the walk finds the next.
 void qw_http_check_deadlines(qw_http_server *s)
 {
     int64_t now = qw_clock_ns();
+    if (now < s->first_deadline_ns) return;
+    s->first_deadline_ns = INT64_MAX;
     for (qw_http_conn *c = s->conns; c; c = c->next) {
-        if (c->deadline_ns == 0 || now < c->deadline_ns) continue;
+        if (c->deadline_ns == 0 || now < c->deadline_ns) {
+            qw_http_conn_give(c, c->deadline_ns); // it may be the first now
+            continue;
+        }
         c->deadline_ns = 0;
         if (c->x)
             qw_http_leave(c->x);
@@ -194,7 +208,7 @@ static void add_connection(qw_http_server *s, int fd, const struct sockaddr *add
     c->fd = fd;
     c->watch.kind = QW_HTTP_WATCH_CONN;
     c->watch.i_daemon = (int)(s->next_daemon++ % QW_HTTP_N_DAEMONS);
-    c->deadline_ns = qw_clock_ns() + s->head_timeout_ns;
+    qw_http_conn_give(c, qw_clock_ns() + s->head_timeout_ns);
     write_peer(c->peer, sizeof c->peer, address, len);
     struct epoll_event e = {.events = EPOLLRDHUP | EPOLLET, .data.ptr = c};
     if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &e) != 0) {

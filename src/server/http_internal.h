@@ -47,7 +47,7 @@ struct qw_http_conn {
     bool wants_out;      /* EPOLLOUT is asked for */
     bool is_broken;      /* a send failed, or the client is too slow */
     bool needs_look;     /* in the server's list of connections to look at */
-    int64_t deadline_ns; /* when to give up on the client; 0: never */
+    int64_t deadline_ns; /* when to give up on the client; 0: never. Set by qw_http_conn_give */
     qw_http_conn *prev, *next, *next_look;
     char peer[72];
 };
@@ -125,6 +125,7 @@ struct qw_http_server {
     qw_http_timer *timers;
     qw_http_timer deadline_timer, accept_timer;
     int deadline_period_ms;
+    int64_t first_deadline_ns; /* no connection's is earlier; INT64_MAX: there is none */
 };
 
 // http_listen.c
@@ -150,6 +151,8 @@ void qw_http_accept(qw_http_server *s);
 void qw_http_set_accepting(qw_http_server *s, bool on);
 /** An event of epoll on a connection's socket. */
 void qw_http_conn_event(qw_http_conn *c, uint32_t events);
+/** Give up on the client at `deadline_ns`; 0: never. */
+void qw_http_conn_give(qw_http_conn *c, int64_t deadline_ns);
 /** Close connections whose time is over. */
 void qw_http_check_deadlines(qw_http_server *s);
 /** Have the loop look at c, for its has_hup or is_broken. */

@@ -226,9 +226,9 @@ void qw_http_stream_flush(qw_http_exchange *x)
         x->out_pos = 0;
     }
     if (is_empty)
-        c->deadline_ns = 0;
+        qw_http_conn_give(c, 0);
     else if (progress || !c->wants_out)
-        c->deadline_ns = qw_clock_ns() + s->send_timeout_ns;
+        qw_http_conn_give(c, qw_clock_ns() + s->send_timeout_ns);
     watch_out(c, !is_empty);
     if (is_empty && x->has_ended) qw_http_conn_resume(c);
 }
@@ -282,7 +282,7 @@ void qw_http_stream_write(qw_http_exchange *x, const void *data, size_t len)
     size_t total = iov[0].iov_len + iov[1].iov_len + iov[2].iov_len;
     if ((size_t)n == total) return;
     keep(x, iov, 3, (size_t)n);
-    c->deadline_ns = qw_clock_ns() + c->server->send_timeout_ns;
+    qw_http_conn_give(c, qw_clock_ns() + c->server->send_timeout_ns);
     watch_out(c, true);
 }
 
@@ -313,7 +313,7 @@ ssize_t qw_http_stream_read(void *cls, uint64_t pos, char *buf, size_t max)
     qw_http_conn *c = x->conn;
     if (x->phase == QW_HTTP_START && !x->is_cut) {
         x->phase = QW_HTTP_STREAM;
-        c->deadline_ns = 0;
+        qw_http_conn_give(c, 0);
         // libmicrohttpd corks the socket of a TLS client now and then; what is written past it must
         // not wait for the cork.
         int off = 0;
@@ -323,7 +323,7 @@ ssize_t qw_http_stream_read(void *cls, uint64_t pos, char *buf, size_t max)
     if (x->is_cut) return close_now(c, MHD_CONTENT_READER_END_WITH_ERROR);
     if (x->has_ended && !c->is_broken && qw_http_stream_pending(x) == 0) {
         x->phase = QW_HTTP_END;
-        c->deadline_ns = qw_clock_ns() + c->server->send_timeout_ns;
+        qw_http_conn_give(c, qw_clock_ns() + c->server->send_timeout_ns);
         return x->is_chunked ? MHD_CONTENT_READER_END_OF_STREAM
                              : close_now(c, MHD_CONTENT_READER_END_OF_STREAM);
     }

@@ -30,7 +30,7 @@ static void *on_request_line(void *cls, const char *target, struct MHD_Connectio
     qw_buf_init(&x->out, SIZE_MAX / 2);
     c->x = x;
     // The first request's time runs from accept on.
-    if (c->has_served) c->deadline_ns = qw_clock_ns() + s->head_timeout_ns;
+    if (c->has_served) qw_http_conn_give(c, qw_clock_ns() + s->head_timeout_ns);
     return x;
 }
 
@@ -86,8 +86,8 @@ static enum MHD_Result hand_over(qw_http_exchange *x)
     MHD_destroy_response(x->response);
     x->response = NULL;
     x->phase = x->is_stream ? QW_HTTP_START : QW_HTTP_REPLY;
-    c->deadline_ns = qw_clock_ns() + s->send_timeout_ns +
-                     (int64_t)(x->reply_size / QW_HTTP_MIN_RATE) * 1000000000;
+    qw_http_conn_give(c, qw_clock_ns() + s->send_timeout_ns +
+                             (int64_t)(x->reply_size / QW_HTTP_MIN_RATE) * 1000000000);
     return rc;
 }
 
@@ -101,7 +101,7 @@ static enum MHD_Result on_head(qw_http_exchange *x, const char *method, const ch
     x->version = version;
     x->is_chunked = strcmp(version, "HTTP/1.0") != 0;
     x->phase = QW_HTTP_BODY;
-    x->conn->deadline_ns = qw_clock_ns() + s->body_timeout_ns;
+    qw_http_conn_give(x->conn, qw_clock_ns() + s->body_timeout_ns);
     const char *encoding = qw_http_header(x, "Transfer-Encoding");
     if (encoding && strcasecmp(encoding, "chunked") != 0) {
         qw_http_reply_error(x, 501, "Not Implemented", NULL,
@@ -119,7 +119,8 @@ static enum MHD_Result on_head(qw_http_exchange *x, const char *method, const ch
 static enum MHD_Result on_body(qw_http_exchange *x, const char *data, size_t len)
 {
     qw_http_server *s = x->conn->server;
-    x->conn->deadline_ns += (int64_t)len * (1000000000 / QW_HTTP_MIN_RATE);
+    qw_http_conn_give(x->conn,
+                      x->conn->deadline_ns + (int64_t)len * (1000000000 / QW_HTTP_MIN_RATE));
     if (!x->response && len > s->max_body - x->body.len) refuse_too_large(x);
     if (!x->response) {
         qw_buf_append(&x->body, data, len);
@@ -144,7 +145,7 @@ static enum MHD_Result on_whole(qw_http_exchange *x)
     qw_http_server *s = c->server;
     if (x->phase == QW_HTTP_BODY && !x->response) {
         x->phase = QW_HTTP_PENDING;
-        c->deadline_ns = 0;
+        qw_http_conn_give(c, 0);
         s->handler.request(s->handler.ctx, x);
     }
     if (x->is_cut) return MHD_NO;
@@ -183,7 +184,7 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
     *con_cls = NULL;
     c->x = NULL;
     c->has_served = true;
-    c->deadline_ns = qw_clock_ns() + s->keep_alive_ns;
+    qw_http_conn_give(c, qw_clock_ns() + s->keep_alive_ns);
     if (x->response) MHD_destroy_response(x->response);
     qw_buf_release(&x->body);
     qw_buf_release(&x->headers);

@@ -87,6 +87,7 @@ qw_status qw_http_server_bind(qw_http_server **out, const qw_http_options *optio
     if (!s) return qw_fail_memory(err, sizeof *s, "the HTTP server");
     s->handler = *handler;
     s->listen_fd = s->epoll_fd = s->post_fd = -1;
+    s->first_deadline_ns = INT64_MAX;
     s->deadline_timer = (qw_http_timer){.fn = on_deadline_timer, .ctx = s};
     s->accept_timer = (qw_http_timer){.fn = on_accept_timer, .ctx = s};
     set_limits(s, options);

@@ -63,6 +63,36 @@ def start(tmp):
     check(result["generated_tokens_per_s"]["p50"] > 0 and result["peak_rss"] > 0, str(result))
 
 
+def server(tmp):
+    """All parts on a small scale: every row is there, and nothing is absurd."""
+    path = tmp / "server.json"
+    text = ok("bench", "server", "--quick", "--rounds", 2, "--pack-cache", tmp / "cache", "--json",
+              path).decode()
+    check(text.startswith("machine: ") and "commit " in text, text)
+    report = json.loads(path.read_text())
+    rows = {(row["group"], row["name"]): row for row in report["rows"]}
+    check(len(rows) == len(report["rows"]) == 29, text)
+    marks = [row for row in rows.values() if "verdict" in row]
+    check(len(marks) == 10, str(marks))
+    for row in marks:
+        check(row["verdict"] in ("met", "missed", "noisy"), str(row))
+    for (group, name), row in rows.items():
+        check(row["total"] == 2 and row["clean"] <= 2, str(row))
+        if "growth" in name or name == "CPU of an event":  # differences: noise may win
+            continue
+        value = row["value"]
+        check(0 < value["p10"] <= value["p50"] <= value["p90"] < 1e6, str(row))
+        check(f"{group} " in text and f" {name} " in text, f"{group}, {name}: {text}")
+    check(rows["prefix 320 + 20", "recomputed"]["value"]["p50"] == 20, str(rows))
+    # CPU adds up.
+    parts = [rows["chat", f"of it {part}"]["value"]["p50"] for part in ("I/O", "workers", "engine")]
+    whole = rows["chat", "CPU of a request"]["value"]
+    check(whole["p10"] / 2 < sum(parts) < 2 * whole["p90"], f"{parts} {whole}")
+
+    text = ok("bench", "server", "--quick", "--only", "prefix,requests", "--rounds", 1).decode()
+    check("cached / cold" in text and "CPU of a request" in text and "queued" not in text, text)
+
+
 def bad(tmp):
     cases = [
         (2, "--op 'fly'", ["kernels", "--op", "fly"]),
@@ -74,6 +104,8 @@ def bad(tmp):
         (1, "nosuch", ["kernels", "--config", tmp / "nosuch"]),
         (1, "nosuch.json", ["kernels", "--compare", tmp / "nosuch.json"]),
         (1, "nosuch", ["start", tmp / "nosuch"]),
+        (1, "nosuch", ["server", tmp / "nosuch"]),
+        (2, "--only 'streams,'", ["server", "--only", "streams,"]),
         (2, "cpu-isa", ["kernels", "--cpu-isa", "mmx", "--op", "sample"]),
     ]
     for code, part, args in cases:
@@ -88,6 +120,7 @@ def main():
         table(tmp)
         steps()
         start(tmp)
+        server(tmp)
         bad(tmp)
     print("bench runs, prints and compares")
 
