@@ -1,5 +1,5 @@
 # Forwards to CMake (CMakePresets.json). `make help` lists the targets.
-.PHONY: all deps deps-all demo test debug asan tsan clang fuzz bench check format docs install \
+.PHONY: all deps deps-all deps-aarch64 demo test test-aarch64 debug asan tsan clang fuzz bench check format docs install \
 	uninstall dist deb clean help
 FUZZ_SECONDS ?= 30
 JOBS ?= $(shell nproc)
@@ -29,6 +29,10 @@ test: all ## run the test suite
 debug asan tsan clang: %: build/%/build.ninja ## build and test with that preset
 	cmake --build --preset $@ -j $(JOBS)
 	ctest --preset $@ -j $(JOBS)
+
+test-aarch64: build/aarch64/build.ninja ## cross-build the layers below the engine; test them under qemu
+	cmake --build --preset aarch64 -j $(JOBS)
+	ctest --preset aarch64 -j $(JOBS)
 
 fuzz: build/fuzz/build.ninja ## fuzz every parser for FUZZ_SECONDS (30) each
 	cmake --build --preset fuzz -j $(JOBS)
@@ -67,3 +71,8 @@ help: ## this list
 	@grep -hE '^[a-z][a-z -]*:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 24
 
 build/clang/build.ninja build/fuzz/build.ninja: | deps-all
+build/aarch64/build.ninja: | deps-aarch64
+
+deps-aarch64:
+	@scripts/deps.sh install aarch64
+	@scripts/arm64_libs.sh

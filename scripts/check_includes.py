@@ -15,7 +15,6 @@ import collections
 import concurrent.futures
 import os
 import pathlib
-import platform
 import re
 import subprocess
 import sys
@@ -33,10 +32,10 @@ LAYERS = {
     "model": ["base/", "format/", "parallel/comm.h", "parallel/shard.h"] + BACKEND_API,
     "engine": ["base/", "format/", "backend/", "parallel/", "model/"],
     "server": ["base/", "format/", "engine/engine.h", "engine/frontend.h", "engine/request.h",
-               "engine/output.h", "engine/sampler.h", "engine/sampling_params.h",
+               "engine/output.h", "engine/runner.h", "engine/sampler.h", "engine/sampling_params.h",
                "engine/metrics.h"],
     "quant": ["base/", "format/", "backend/", "model/"],
-    "bench": ["base/", "format/", "backend/", "model/", "engine/"],
+    "bench": ["base/", "format/", "backend/", "model/", "engine/", "server/"],
     "cli": ["base/", "format/", "backend/", "parallel/", "model/", "engine/", "server/", "quant/",
             "bench/"],
 }
@@ -47,9 +46,11 @@ GENERATED = ["version.h"]  # made by CMake, from any layer
 FROM_TESTS = {"src/backend/cpu/x86/intrinsics.h": ["kernels/emulated_intrinsics.h"]}
 # They only compile where a kernel's intrinsics are replaced.
 EMULATION = ("tests/kernels/emulated_intrinsics.h", "tests/kernels/emulated_names.h")
-# Bodies over a level's vocabulary of vectors: they compile after that, here for one level of many.
-VECTOR_BODIES, VECTOR_HEADER, VECTOR_LEVEL = (
-    "src/backend/cpu/simd/", "backend/cpu/x86/vec16_avx2.h", "avx2")
+# Bodies over a level's vocabulary of vectors: they compile after that, here for one level of each
+# processor.
+VECTOR_BODIES = "src/backend/cpu/simd/"
+VECTOR_LEVELS = {"x86": ("backend/cpu/x86/vec16_avx2.h", "avx2"),
+                 "arm": ("backend/cpu/arm/vec16_neon.h", "neon")}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]')
 FLAGS = ("-std=c11 -fsyntax-only -Wall -Wextra -Wpedantic -Wshadow -Wconversion "
@@ -157,20 +158,29 @@ def check_names(problems):
             problems.append(f"{paths[1]}:1: the name is taken by {paths[0]}")
 
 
-def compile_alone(header, args, levels):
+def processor_of(cc):
+    """The folder of the kernels that this compiler compiles, "x86" or "arm", or None."""
+    machine = subprocess.run([cc, "-dumpmachine"], text=True, capture_output=True,
+                             check=True).stdout.partition("-")[0]
+    return {"x86_64": "x86", "aarch64": "arm"}.get(machine)
+
+
+def compile_alone(header, args, levels, processor):
     """The compiler's complaint about a file that holds only this header, twice; or ''."""
     rel = header.relative_to(ROOT).as_posix()
     in_src = rel.startswith("src/")
     flags = FLAGS + ["-I" + str(ROOT / "src"), "-I" + str(args.build / "generated")]
-    level = VECTOR_LEVEL if rel.startswith(VECTOR_BODIES) else header.stem.rpartition("_")[2]
+    vector_header, vector_level = VECTOR_LEVELS.get(processor, ("", ""))
+    level = vector_level if rel.startswith(VECTOR_BODIES) else header.stem.rpartition("_")[2]
     flags += levels.get(level, [])
     name = header.relative_to(ROOT / ("src" if in_src else "tests")).as_posix()
     text = f'#include "{name}"\n' * 2 + "extern int qw_not_empty;\n"
     if rel.startswith(VECTOR_BODIES):
-        text = f'#include "{VECTOR_HEADER}"\n' + text
+        text = f'#include "{vector_header}"\n' + text
     if not in_src:  # every test program includes test_util.h first
         flags += ["-I" + str(ROOT / "tests"), "-Wno-unused-function"]
         flags += [f'-D{name}=""' for name in ("QW_TEST_DATA", "QW_TEST_TMP", "QW_SOURCE_DIR")]
+        flags += ["-DQW_TEST_EMULATED=0"]
         text = '#include "test_util.h"\n' + text
     done = subprocess.run([args.cc, *flags, "-x", "c", "-"], input=text, text=True,
                           capture_output=True, check=False, cwd=ROOT)
@@ -181,10 +191,11 @@ def check_headers(args, problems):
     headers = [h for h in sources({".h"}, "src", "include", "tests") if guard_of(h)]
     headers = [h for h in headers if not h.as_posix().endswith(EMULATION)]
     levels = kernel_flags()
-    if platform.machine() != "x86_64":
-        headers = [h for h in headers if "x86" not in h.parts and "simd" not in h.parts]
+    processor = processor_of(args.cc)
+    others = set(VECTOR_LEVELS) - {processor} | (set() if processor else {"simd"})
+    headers = [h for h in headers if not others.intersection(h.parts)]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        texts = pool.map(lambda h: compile_alone(h, args, levels), headers)
+        texts = pool.map(lambda h: compile_alone(h, args, levels, processor), headers)
         for header, text in zip(headers, texts):
             if text:
                 problems.append(f"{header.relative_to(ROOT)}:1: does not compile alone:\n{text}")

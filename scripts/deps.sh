@@ -1,27 +1,38 @@
 #!/bin/sh
 # Says which Debian packages the build still needs; installs them when run as root.
-# usage: scripts/deps.sh [check|install] [build|all]
+# usage: scripts/deps.sh [check|install] [build|all|aarch64|check]
 #   check    exit 0 when nothing is missing, else print the apt line and exit 1
 #   install  install what is missing (root), else as check
 #   build    what `make`, `make demo` and `make test` need (the default)
-#   all      also clang 14, its sanitizer and fuzzer runtimes and clang-format, for `make check`
+#   all      also clang 14, its sanitizer and fuzzer runtimes and clang-format, for `.ci/run`
+#   aarch64  build, and a compiler and an emulator for aarch64, for `make test-aarch64`
+#   check    everything, with clang-tidy and cppcheck, for `make check`
 set -u
 mode=${1:-install}
 set_name=${2:-build}
 usage() {
-    echo "usage: scripts/deps.sh [check|install] [build|all]" >&2
+    echo "usage: scripts/deps.sh [check|install] [build|all|aarch64|check]" >&2
     exit 2
 }
 [ "$mode" = check ] || [ "$mode" = install ] || usage
-[ "$set_name" = build ] || [ "$set_name" = all ] || usage
+case $set_name in
+build | all | aarch64 | check) ;;
+*) usage ;;
+esac
 
 packages="gcc libc6-dev cmake ninja-build pkg-config libjansson-dev libpcre2-dev libutf8proc-dev
     libxxhash-dev libedit-dev libmicrohttpd-dev libgnutls28-dev libyaml-dev libcmocka-dev
     curl python3"
-if [ "$set_name" = all ]; then
+if [ "$set_name" = all ] || [ "$set_name" = check ]; then
     # llvm-14 has the symbolizer that the sanitizers print stack traces with.
     # libsimde-dev lets kernel_test run the levels that this CPU lacks.
     packages="$packages clang-14 libclang-rt-14-dev llvm-14 clang-format-14 libsimde-dev"
+fi
+if [ "$set_name" = aarch64 ] || [ "$set_name" = check ]; then
+    packages="$packages gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static"
+fi
+if [ "$set_name" = check ]; then
+    packages="$packages clang-tidy-14 cppcheck"
 fi
 if ! command -v dpkg-query >/dev/null; then
     echo "qwench: no dpkg here; what Debian calls" $packages "must be installed by hand" >&2

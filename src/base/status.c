@@ -2,6 +2,11 @@
 
 #include <stdarg.h>
 
+// Defined here, whatever status.h tells the analyzer.
+#undef qw_fail
+#undef qw_fail_memory
+#undef qw_context
+
 void qw_assert_failed(const char *file, int line, const char *cond)
 {
     fprintf(stderr, "%s:%d: assertion failed: %s\n", file, line, cond);

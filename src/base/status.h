@@ -31,6 +31,13 @@ qw_status qw_fail_memory(qw_error *err, size_t size, const char *what);
 /** Put "what I was doing: " in front of the text recorded below; returns `code` unchanged. */
 qw_status qw_context(qw_error *err, qw_status code, const char *fmt, ...) QW_PRINTF(3, 4);
 
+#if defined(__clang_analyzer__)
+// The analyzer does not look into status.c: it shall know what these return.
+#define qw_fail(err, code, ...) ((void)qw_fail(err, code, __VA_ARGS__), (code))
+#define qw_fail_memory(err, size, what) ((void)qw_fail_memory(err, size, what), QW_ERR_NO_MEMORY)
+#define qw_context(err, code, ...) ((void)qw_context(err, code, __VA_ARGS__), (code))
+#endif
+
 /** The process exit status for `code`: 0, 1 or 2. */
 int qw_status_exit_code(qw_status code);
 

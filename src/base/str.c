@@ -234,7 +234,7 @@ int qw_str_from_f64(char out[32], double value)
         }
     }
     // sci is [-]d[.ddd]e[+-]xx: take it apart, then spell it as Python does.
-    char digits[24];
+    char digits[24] = "0";
     int n = 0;
     const char *p = sci;
     bool negative = *p == '-';

@@ -22,7 +22,7 @@
 #define LINE QW_ALIGNED(128) // two cache lines: processors fetch them in pairs
 #define MAX_THREADS 4096
 #define DEFAULT_SPIN_US 1000
-#define MAX_JOIN_SPIN_US 200
+#define MAX_JOIN_SPIN_US INT64_C(200)
 
 // A counter that one side increments and the other waits on. The wait spins, then sleeps.
 //

@@ -49,8 +49,9 @@ qw_status qw_bench_group_add(qw_bench_group *g, qw_bench_case *c, qw_error *err)
 
 static double time_runs(const qw_bench_case *c, double count)
 {
+    const uint64_t n = (uint64_t)count;
     int64_t start = qw_clock_ns();
-    for (double i = 0; i < count; i++) c->run(c->ctx);
+    for (uint64_t i = 0; i < n; i++) c->run(c->ctx);
     return (double)(qw_clock_ns() - start) * 1e-9;
 }
 

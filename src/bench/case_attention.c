@@ -71,8 +71,9 @@ static qw_status make(attention_case **out, const qw_bench_env *env, int n_seqs,
     c->seqs = qw_mem_calloc((size_t)n_seqs, sizeof *c->seqs);
     c->tables = qw_mem_array(c->n_blocks + c->blocks_per_seq, sizeof *c->tables);
     if (!c->q || !c->out || !c->seqs || !c->tables || c->n_blocks == 0) {
+        size_t rows_size = c->rows_size;
         free_case(c);
-        return qw_fail_memory(err, c->rows_size, "a benchmark row");
+        return qw_fail_memory(err, rows_size, "a benchmark row");
     }
     scatter(c->tables, c->n_blocks, c->blocks_per_seq);
     for (size_t i = 0; i < stride * n_rows; i++)
@@ -114,7 +115,7 @@ static double kv_bytes(const attention_case *c, int context)
 {
     const qw_model_config *m = c->env->config;
     return 2.0 * context * m->num_key_value_heads * m->head_dim *
-           (qw_dtype_bits(c->env->kv_dtype) / 8);
+           (qw_dtype_bits(c->env->kv_dtype) / 8.0);
 }
 
 qw_status qw_bench_decode_attention_case(qw_bench_case *out, const qw_bench_env *env, int m,

@@ -151,7 +151,7 @@ static qw_status make(qw_bench_case *out, const qw_bench_env *env, const char *n
         .format = env->format,
         .m = m,
         .kernel = kernel_name(env->dtype),
-        .work = {.bytes = (double)s.n * s.k * (qw_dtype_bits(env->dtype) / 8),
+        .work = {.bytes = (double)s.n * s.k * (qw_dtype_bits(env->dtype) / 8.0),
                  .product_ops = 2.0 * s.n * s.k * m,
                  .peak = env->peak},
         .run = run,

@@ -140,7 +140,7 @@ qw_status qw_bench_rope_case(qw_bench_case *out, const qw_bench_env *env, int m,
                             .round = env->round};
     // q and k are read and written in place, k and v go to the cache.
     double bytes = m * (2.0 * (q + kv) * sizeof(float) +
-                        2.0 * kv * (qw_dtype_bits(env->kv_dtype) / 8) + kv * sizeof(float));
+                        2.0 * kv * (qw_dtype_bits(env->kv_dtype) / 8.0) + kv * 4.0);
     *out = (qw_bench_case){.op = "norm",
                            .format = env->format,
                            .m = m,

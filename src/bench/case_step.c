@@ -265,9 +265,9 @@ qw_status qw_bench_decode_step_case(qw_bench_case *out, qw_bench_step_model *mod
     double positions = (double)m * context * cfg->num_hidden_layers;
     double group = (double)cfg->num_attention_heads / cfg->num_key_value_heads;
     out->work = (qw_work){
-        .bytes = weights * (qw_dtype_bits(env->dtype) / 8) +
+        .bytes = weights * (qw_dtype_bits(env->dtype) / 8.0) +
                  positions * 2 * cfg->num_key_value_heads * cfg->head_dim *
-                     (qw_dtype_bits(env->kv_dtype) / 8),
+                     (qw_dtype_bits(env->kv_dtype) / 8.0),
         .product_ops = 2 * weights * m,
         .attention_ops = 4 * positions * cfg->num_attention_heads * cfg->head_dim * (1 + 1 / group),
         .peak = env->peak,
@@ -285,7 +285,7 @@ qw_status qw_bench_prefill_step_case(qw_bench_case *out, qw_bench_step_model *mo
     if (st != QW_OK) return st;
     describe(out, c, "prefill", m, m);
     out->work = (qw_work){
-        .bytes = (layer_weights(cfg) + head_weights(cfg)) * (qw_dtype_bits(env->dtype) / 8),
+        .bytes = (layer_weights(cfg) + head_weights(cfg)) * (qw_dtype_bits(env->dtype) / 8.0),
         .product_ops = 2 * layer_weights(cfg) * m + 2 * head_weights(cfg),
         .attention_ops =
             2.0 * m * (m + 1) * cfg->num_hidden_layers * cfg->num_attention_heads * cfg->head_dim,

@@ -48,7 +48,6 @@ qw_status qw_share_find(char **out, const char *name, qw_error *err)
             goto out;
         }
         qw_buf_printf(&searched, "%s'%s'", searched.len ? ", " : "", path.data);
-        st = QW_ERR_IO;
     }
     st = qw_fail(err, QW_ERR_IO, "cannot find '%s' of this installation in %s; set QWENCH_SHARE",
                  name, searched.data ? searched.data : "any place");

@@ -38,6 +38,7 @@ struct qw_engine {
     int32_t eos_token_id, think_start_id, think_end_id;
     uint64_t n_steps, n_prompt_tokens, n_generated_tokens;
     qw_step_facts last_step;
+    qw_step_stats step_stats; /* a copy: the model's own changes while a step runs */
 };
 
 qw_engine_options qw_engine_options_default(void)
@@ -88,6 +89,21 @@ static qw_status load_model(qw_engine *e, const qw_engine_options *o, const qw_e
     return st;
 }
 
+// Decode steps of up to max_num_seqs rows over the pages of the KV cache.
+static qw_status plan_steps(qw_engine *e, const qw_engine_options *o, int32_t max_num_seqs,
+                            qw_error *err)
+{
+    if (o->no_step_plans) return QW_OK;
+    qw_plan_sizes sizes;
+    qw_plan_sizes_input in = {.sizes = o->capture_sizes,
+                              .n_sizes = o->n_capture_sizes,
+                              .max_size = o->max_capture_size,
+                              .max_rows = max_num_seqs};
+    qw_status st = qw_plan_sizes_make(&sizes, &in, err);
+    if (st != QW_OK) return st;
+    return qw_model_plan_steps(e->model, sizes.sizes, sizes.n, e->kv.layers, &e->kv.layout, err);
+}
+
 static qw_status open_sampling(qw_engine *e, const qw_engine_options *o, qw_error *err)
 {
     size_t v = (size_t)e->config.vocab_size;
@@ -105,27 +121,13 @@ static qw_status open_steps(qw_engine *e, const qw_engine_setup *s, qw_error *er
     for (int i = 0; i < (e->is_async ? 2 : 1) && st == QW_OK; i++)
         st = qw_batch_init(&e->batches[i], l->max_num_batched_tokens, l->max_num_seqs, i, err);
     e->max_logit_rows = s->model_limits.max_logit_rows;
+    e->step_stats = *qw_model_step_stats(e->model);
     qw_executor_args args = {.model = e->model,
                              .kv = &e->kv,
                              .sampler = e->sampler,
                              .max_logit_rows = e->max_logit_rows,
                              .own_thread = e->is_async};
     return st == QW_OK ? qw_executor_new(&e->executor, &args, err) : st;
-}
-
-// Decode steps of up to max_num_seqs rows over the pages of the KV cache.
-static qw_status plan_steps(qw_engine *e, const qw_engine_options *o, int32_t max_num_seqs,
-                            qw_error *err)
-{
-    if (o->no_step_plans) return QW_OK;
-    qw_plan_sizes sizes;
-    qw_plan_sizes_input in = {.sizes = o->capture_sizes,
-                              .n_sizes = o->n_capture_sizes,
-                              .max_size = o->max_capture_size,
-                              .max_rows = max_num_seqs};
-    qw_status st = qw_plan_sizes_make(&sizes, &in, err);
-    if (st != QW_OK) return st;
-    return qw_model_plan_steps(e->model, sizes.sizes, sizes.n, e->kv.layers, &e->kv.layout, err);
 }
 
 static qw_status open_engine(qw_engine *e, const qw_engine_options *o, qw_error *err)
@@ -222,7 +224,7 @@ void qw_engine_describe_layers(const qw_engine *e, qw_buf *out)
 
 const qw_step_stats *qw_engine_step_stats(const qw_engine *e)
 {
-    return qw_model_step_stats(e->model);
+    return &e->step_stats;
 }
 
 void qw_engine_get_stats(const qw_engine *e, qw_engine_stats *out)
@@ -581,6 +583,7 @@ static void collect(qw_engine *e)
     qw_executor_wait(e->executor);
     e->in_flight = NULL;
     e->untold = b;
+    e->step_stats = *qw_model_step_stats(e->model);
     count_step(e, b);
     if (b->n_told > 0) tell_rows(e, b);
     int64_t now = qw_clock_ns();

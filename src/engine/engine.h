@@ -67,8 +67,6 @@ const qw_backend *qw_engine_backend(const qw_engine *e);
 const char *qw_engine_dtype_name(const qw_engine *e);
 /** Append what each kind of layer is stored as and which kernel runs it, a line each. */
 void qw_engine_describe_layers(const qw_engine *e, qw_buf *out);
-/** Step plans: how many, what they cost, how often they were used. Current between steps. */
-const qw_step_stats *qw_engine_step_stats(const qw_engine *e);
 
 /** How things stand. */
 typedef struct qw_engine_stats {
@@ -92,9 +90,11 @@ typedef struct qw_step_facts {
 
 qw_step_facts qw_engine_last_step(const qw_engine *e);
 
+/** Step plans: how many, what they cost, how often they were used until the last step ended. */
+const qw_step_stats *qw_engine_step_stats(const qw_engine *e);
+
 /*
- * The engine has no thread that it could be called from; one thread at a time, called the engine
- * thread, makes all calls, and the sinks are called on it.
+ * One thread at a time, called the engine thread, makes all calls, and the sinks are called on it.
  */
 
 /**

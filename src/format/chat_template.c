@@ -97,7 +97,7 @@ static qw_status run_template(qw_jinja_run *r)
 qw_status qw_chat_template_render(const qw_chat_template *t, const json_t *context, qw_buf *out,
                                   const qw_chat_template_options *options, qw_error *err)
 {
-    qw_error local;
+    qw_error local = {0};
     qw_jinja_run r = {
         .tmpl = t,
         .context = context,

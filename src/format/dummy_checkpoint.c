@@ -13,11 +13,11 @@ static uint16_t element(uint32_t word, float center)
     return qw_f32_to_bf16(center + (float)(sum - 510) * (0.02f / 147.8f));
 }
 
-enum { N_BLOCKS = 8 };
+enum { N_BLOCKS = 8, N_WORDS = 4 * N_BLOCKS };
 
 // Philox4x32-10 (base/rng.c) for the counters first .. first + N_BLOCKS - 1 at once: a billion
 // elements take half as long as block by block, since the products do not wait for each other.
-static void eight_blocks(uint32_t words[4 * N_BLOCKS], uint32_t first, const uint32_t counter[4],
+static void eight_blocks(uint32_t words[N_WORDS], uint32_t first, const uint32_t counter[4],
                          const uint32_t key[2])
 {
     uint32_t c0[N_BLOCKS], c1[N_BLOCKS], c2[N_BLOCKS], c3[N_BLOCKS];
@@ -39,7 +39,7 @@ static void eight_blocks(uint32_t words[4 * N_BLOCKS], uint32_t first, const uin
         k0 += 0x9E3779B9u;
         k1 += 0xBB67AE85u;
     }
-    for (int i = 0; i < N_BLOCKS; i++) {
+    for (size_t i = 0; i < N_BLOCKS; i++) {
         words[4 * i] = c0[i];
         words[4 * i + 1] = c1[i];
         words[4 * i + 2] = c2[i];
@@ -53,10 +53,10 @@ void qw_dummy_tensor_row(const qw_dummy_tensor *t, uint16_t *out, size_t row, si
     uint32_t counter[4] = {0, (uint32_t)row, (uint32_t)((uint64_t)row >> 32), counter_tag};
     size_t k = first_col, end = first_col + n_cols;
     while (k < end) {
-        uint32_t words[4 * N_BLOCKS];
+        uint32_t words[N_WORDS];
         size_t i = k % 4, n = end - k;
-        if (i == 0 && n >= 4 * N_BLOCKS) {
-            n = 4 * N_BLOCKS;
+        if (i == 0 && n >= N_WORDS) {
+            n = N_WORDS;
             eight_blocks(words, (uint32_t)(k / 4), counter, t->key);
         } else {
             if (n > 4 - i) n = 4 - i;

@@ -151,7 +151,8 @@ static qw_status emit_char(qw_jinja_run *r, const field_spec *spec, const qw_jin
     int64_t c = qw_jinja_as_int(v);
     if (c < 0 || c > 0x10FFFF || (c >= 0xD800 && c < 0xE000))
         return qw_jinja_fail(r, "%%c: %" PRId64 " is no Unicode character", c);
-    return emit_text(r, spec, (qw_str){utf8, (size_t)qw_utf8_put(utf8, (int32_t)c)}, '>');
+    size_t len = (size_t)qw_utf8_put(utf8, (int32_t)c);
+    return emit_text(r, spec, (qw_str){utf8, len}, '>');
 }
 
 static qw_status repr_of(qw_jinja_run *r, const qw_jinja_value *v, qw_str *out)

@@ -22,6 +22,7 @@ static qw_status wrong_type(qw_error *err, const char *key, const char *want, co
 static bool integral(double d, int64_t *out)
 {
     // 2^63 as a double is the first value above the range; -2^63 is in it.
+    // cppcheck-suppress incorrectLogicOperator ; it misreads 0x1p63
     if (d != floor(d) || d < -0x1p63 || d >= 0x1p63) return false;
     *out = (int64_t)d;
     return true;

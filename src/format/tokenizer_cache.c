@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "format/cache_file.h"
 #include "format/cache_path.h"
 #include "format/tokenizer_internal.h"
 
@@ -78,11 +79,15 @@ static qw_status read_cache(qw_tokenizer **out, const char *path, const sources 
     return QW_OK;
 }
 
-static qw_status write_cache(const char *dir, const char *path, const void *image, size_t size,
-                             qw_error *err)
+static qw_status write_cache(const char *path, const void *image, size_t size, qw_error *err)
 {
-    qw_status st = qw_file_make_dirs(dir, err);
-    return st == QW_OK ? qw_file_write_atomic(path, image, size, err) : st;
+    qw_file_writer w;
+    qw_status st = qw_cache_file_create(&w, path, err);
+    if (st != QW_OK) return st;
+    st = qw_file_writer_append(&w, image, size, err);
+    if (st == QW_OK) return qw_cache_file_commit(&w, err);
+    qw_file_writer_abort(&w);
+    return st;
 }
 
 static void take_note(qw_error *note, const char *what, const char *path, const qw_error *why)
@@ -93,8 +98,8 @@ static void take_note(qw_error *note, const char *what, const char *path, const 
 }
 
 // Compile the sources, keep the result in the cache file (unless path is NULL), and use it.
-static qw_status build(qw_tokenizer **out, const sources *s, const char *cache_dir,
-                       const char *path, qw_error *note, qw_error *err)
+static qw_status build(qw_tokenizer **out, const sources *s, const char *path, qw_error *note,
+                       qw_error *err)
 {
     void *image;
     size_t size;
@@ -105,7 +110,7 @@ static qw_status build(qw_tokenizer **out, const sources *s, const char *cache_d
     st = qw_tokenizer_from_image(&t, image, size, err);
     if (st != QW_OK) return st;
     qw_error why;
-    if (path && write_cache(cache_dir, path, image, size, &why) != QW_OK)
+    if (path && write_cache(path, image, size, &why) != QW_OK)
         take_note(note, "the tokenizer's cache is not kept in", path, &why);
     *out = t;
     return QW_OK;
@@ -124,7 +129,7 @@ qw_status qw_tokenizer_open(qw_tokenizer **out, const char *model_dir, const cha
     if (st != QW_OK) goto out;
     if (path && qw_file_exists(path) && read_cache(&t, path, &s, &why) != QW_OK)
         take_note(&note, "rebuilt the tokenizer's cache", path, &why);
-    if (!t) st = build(&t, &s, cache_dir, path, &note, err);
+    if (!t) st = build(&t, &s, path, &note, err);
     if (st != QW_OK) {
         st = qw_context(err, st, "reading '%s/tokenizer.json'", model_dir);
         goto out;

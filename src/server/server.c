@@ -128,6 +128,31 @@ static void on_watch(void *ctx)
     say(s, true, text);
 }
 
+// Ending
+
+static void end_now(void *ctx)
+{
+    qw_server *s = ctx;
+    on_deadline(s);
+}
+
+static void begin_drain(void *ctx)
+{
+    qw_server *s = ctx;
+    double timeout_s = s->config.shutdown_timeout_s;
+    char text[128];
+    snprintf(text, sizeof text, "Waiting up to %.0f s for %zu requests to end", timeout_s,
+             s->n_generations);
+    if (s->n_generations > 0 && timeout_s > 0) say(s, false, text);
+    if (timeout_s <= 0) {
+        qw_http_server_stop(s->http);
+        return;
+    }
+    qw_http_server_drain(s->http);
+    double ms = timeout_s * 1e3;
+    qw_http_server_timer_start(s->http, &s->deadline, ms < 1e9 ? (int)ms : 1000000000, 0);
+}
+
 // Life
 
 qw_status qw_server_bind(qw_server **out, const qw_http_options *http, qw_error *err)
@@ -136,6 +161,8 @@ qw_status qw_server_bind(qw_server **out, const qw_http_options *http, qw_error 
     if (!s) return qw_fail_memory(err, sizeof *s, "the server");
     sem_init(&s->told, 0, 0);
     s->drain_node = (qw_http_post){.fn = drain, .ctx = s};
+    s->shutdowns[0] = (qw_http_post){.fn = begin_drain, .ctx = s};
+    s->shutdowns[1] = (qw_http_post){.fn = end_now, .ctx = s};
     s->deadline = (qw_http_timer){.fn = on_deadline, .ctx = s};
     s->watch = (qw_http_timer){.fn = on_watch, .ctx = s};
     s->stats = (qw_http_timer){.fn = qw_server_say_stats, .ctx = s};
@@ -173,35 +200,11 @@ qw_status qw_server_start(qw_server *s, const qw_server_config *config, qw_error
     return st;
 }
 
-static void end_now(void *ctx)
-{
-    qw_server *s = ctx;
-    on_deadline(s);
-}
-
-static void begin_drain(void *ctx)
-{
-    qw_server *s = ctx;
-    double timeout_s = s->config.shutdown_timeout_s;
-    char text[128];
-    snprintf(text, sizeof text, "Waiting up to %.0f s for %zu requests to end", timeout_s,
-             s->n_generations);
-    if (s->n_generations > 0 && timeout_s > 0) say(s, false, text);
-    if (timeout_s <= 0) {
-        qw_http_server_stop(s->http);
-        return;
-    }
-    qw_http_server_drain(s->http);
-    double ms = timeout_s * 1e3;
-    qw_http_server_timer_start(s->http, &s->deadline, ms < 1e9 ? (int)ms : 1000000000, 0);
-}
-
 void qw_server_shutdown(qw_server *s)
 {
+    // The two messages are the server's own: a shutdown needs no memory.
     int n = atomic_fetch_add(&s->n_shutdowns, 1);
-    // Without memory for a message nothing could be told: the next signal tries again.
-    if (!qw_http_server_post(s->http, n == 0 ? begin_drain : end_now, s))
-        atomic_fetch_sub(&s->n_shutdowns, 1);
+    if (n < 2) qw_http_server_post_node(s->http, &s->shutdowns[n]);
 }
 
 qw_status qw_server_run(qw_server *s, qw_error *err)

@@ -38,7 +38,8 @@ struct qw_server {
     qw_metrics_interval interval; /* of the last line of statistics */
     qw_engine_stats noted;        /* what the metrics have seen */
 
-    atomic_int n_shutdowns; /* calls of qw_server_shutdown */
+    qw_http_post shutdowns[2]; /* what the first and the second call post */
+    atomic_int n_shutdowns;    /* calls of qw_server_shutdown */
     qw_http_timer deadline, watch, stats;
 };
 

@@ -246,7 +246,7 @@ class Healthy(threading.Thread):
 
     def run(self):
         body = {"messages": USER, "temperature": 0, "max_tokens": 60}
-        while not self.stopping.is_set():
+        while not self.stopping.is_set() or len(self.answers) < 2:
             events = self.server.stream(CHAT, body)
             deltas = [c["delta"] for e in events for c in e["choices"]]
             self.answers.append("".join((d.get("reasoning") or "") + (d.get("content") or "") for d in deltas))

@@ -262,11 +262,11 @@ typedef struct way {
     int32_t n_threads, block_size, budget, n_blocks;
     const char *policy;
     int32_t threshold, n_partial; /* 0: defaults */
-    bool whole_prompts, no_reserve;
+    bool whole_prompts, no_reserve, no_plans;
 } way;
 
 static const way ways[] = {
-    {.what = "in company", .n_threads = 1},
+    {.what = "in company, unplanned", .no_plans = true, .n_threads = 1},
     {.what = "async", .is_async = true, .n_threads = 1},
     {.what = "prefixes", .has_prefixes = true, .n_threads = 1},
     {.what = "async, prefixes", .is_async = true, .has_prefixes = true, .n_threads = 1},
@@ -319,6 +319,7 @@ static qw_engine *open_way(const way *w)
     if (w->policy) o.scheduling_policy = w->policy;
     o.long_prefill_token_threshold = w->threshold;
     if (w->n_partial) o.max_num_partial_prefills = w->n_partial;
+    o.no_step_plans = w->no_plans;
     o.enable_chunked_prefill = !w->whole_prompts;
     o.scheduler_reserve_full_isl = !w->no_reserve;
     o.think_start_id = THINK_START;
@@ -363,7 +364,7 @@ static void run_mix(qw_engine *e, const way *w, int i_mix)
 
 static void run_alone(void)
 {
-    const way plain = {.what = "alone", .n_threads = 1};
+    const way plain = {.what = "alone", .no_plans = true, .n_threads = 1};
     qw_engine *e = open_way(&plain);
     int n_ends[3] = {0};
     for (int i = 0; i < N_SPECS; i++) {
@@ -395,6 +396,7 @@ static void test_mixes(void **state)
                       (int)s.n_prefix_queries);
         if (w->n_blocks) assert_true(s.n_preemptions > 0);
         assert_int_equal(w->has_prefixes, s.n_prefix_hits > 0);
+        assert_int_equal(w->no_plans, qw_engine_step_stats(e)->plan_replays == 0);
         qw_engine_close(e);
     }
     for (int i = 0; i < N_SPECS; i++) qw_sampling_params_release(&specs[i].params);

@@ -54,6 +54,7 @@ static void check_case(fixture *f, const json_t *c, bool exact, double tolerance
         if (i + 1 == n) break;
         double sum = 0, top = row[fixture_argmax(row, v)];
         for (int t = 0; t < v; t++) sum += exp(row[t] - top);
+        // cppcheck-suppress invalidFunctionArg ; one of the terms is exp(0)
         double lp = row[ids[i + 1]] - top - log(sum);
         double want = json_number_value(json_array_get(logprobs, (size_t)i + 1));
         assert_true(fabs(lp - want) <= 2 * tolerance);
@@ -200,7 +201,7 @@ static void test_tiny_chat_layers(void **state)
 static void test_same_bits(void **state)
 {
     (void)state;
-    enum { N = 130 };
+    enum { N = QW_TEST_EMULATED ? 70 : 130 };
     int32_t ids[N];
     for (int i = 0; i < N; i++) ids[i] = (i * 37 + i * i * 11) % 3000;
     for (int bf16 = 0; bf16 < 2; bf16++) {
@@ -215,9 +216,9 @@ static void test_same_bits(void **state)
         const struct {
             int block_size, threads, chunk;
             const char *isa;
-        } ways[] = {{16, 1, 1, NULL},  {16, 2, 7, NULL},  {128, 2, 64, NULL},
-                    {48, 3, 16, NULL}, {128, 1, N, NULL}, {16, 1, N, "ref"}};
-        for (size_t w = 0; w < QW_ARRAY_LEN(ways); w++) {
+        } ways[] = {{16, 1, 1, NULL},  {16, 2, 7, NULL},   {128, 2, 64, NULL},
+                    {48, 3, 16, NULL}, {128, 2, 33, NULL}, {16, 1, N, "ref"}};
+        for (size_t w = QW_TEST_EMULATED ? 4 : 0; w < QW_ARRAY_LEN(ways); w++) {
             o.block_size = ways[w].block_size;
             o.n_threads = ways[w].threads;
             o.isa = ways[w].isa;

@@ -98,9 +98,11 @@ static void gemm_kernel(kt *t, const char *name, gemm_case c)
     if (c.now == c.ref && !kt_is_ref(t)) return; // no variant at this level
     int v = 0;
     // All pairs; the third size is small.
-    EACH(i, sizes_n)
-    EACH(j, sizes_k)
-    gemm_one(t, &c, sizes_n[i], sizes_k[j], 1 + v % 2, (kt_values)(v % KT_N_VALUES)), v++;
+    EACH(i, sizes_n) EACH(j, sizes_k)
+    {
+        if ((int64_t)sizes_n[i] * sizes_k[j] > 40000 * (int64_t)t->work) continue;
+        gemm_one(t, &c, sizes_n[i], sizes_k[j], 1 + v % 2, (kt_values)(v % KT_N_VALUES)), v++;
+    }
     EACH(i, sizes_n)
     EACH(j, sizes_m) gemm_one(t, &c, sizes_n[i], 40, sizes_m[j], (kt_values)(v % KT_N_VALUES)), v++;
     EACH(i, sizes_k) EACH(j, sizes_m)

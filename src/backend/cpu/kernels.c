@@ -2,7 +2,7 @@
 
 #include "backend/cpu/cpu_features.h"
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(__aarch64__)
 // Every kernel that a level of QW_KERNELS_OF brings.
 #define USE(k, level)                                                                              \
     do {                                                                                           \
@@ -47,5 +47,7 @@ void qw_kernels_init(qw_kernels *k, unsigned cpu)
         k->gemm_bf16_x16 = qw_gemm_bf16_x16_avx512bf16;
         k->attention_bf16 = qw_attention_bf16_avx512bf16;
     }
+#elif defined(__aarch64__)
+    if (cpu & QW_CPU_NEON) USE(k, neon);
 #endif
 }

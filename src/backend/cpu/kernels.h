@@ -105,7 +105,7 @@ qw_silu_mul_fn qw_silu_mul_ref;
 qw_attention_fn qw_attention_bf16_ref, qw_attention_f32_ref;
 qw_kv_store_fn qw_kv_store_bf16_ref, qw_kv_store_f32_ref;
 
-// cpu/x86, from the bodies in cpu/simd
+// cpu/x86 and cpu/arm, from the bodies in cpu/simd
 #define QW_KERNELS_OF(level)                                                                       \
     qw_gemm_fn qw_gemm_bf16_##level, qw_gemm_f16_##level, qw_gemm_f32_##level;                     \
     qw_rms_norm_fn qw_rms_norm_##level;                                                            \
@@ -117,6 +117,7 @@ qw_kv_store_fn qw_kv_store_bf16_ref, qw_kv_store_f32_ref;
 
 QW_KERNELS_OF(avx2);
 QW_KERNELS_OF(avx512);
+QW_KERNELS_OF(neon);
 qw_gemm_fn qw_gemm_bf16_x16_avx512bf16;
 qw_attention_fn qw_attention_bf16_avx512bf16, qw_attention_f32_avx512bf16;
 

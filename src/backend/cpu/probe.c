@@ -55,7 +55,7 @@ bool qw_probe_kernels(const qw_kernels *k)
 
 unsigned qw_probe_levels(unsigned levels)
 {
-    static const unsigned steps[] = {QW_CPU_AVX2, QW_CPU_AVX512, QW_CPU_AVX512BF16};
+    static const unsigned steps[] = {QW_CPU_AVX2, QW_CPU_AVX512, QW_CPU_AVX512BF16, QW_CPU_NEON};
     uint64_t mode = qw_fp_mode_enter();
     for (size_t i = 0; i < QW_ARRAY_LEN(steps); i++) {
         qw_kernels k;

@@ -123,7 +123,7 @@ static void reference_edits(const qw_sampling_params *p, const history *h, const
 static void reference(double *prob, const qw_sampling_params *p, const history *h, const float *z,
                       size_t n)
 {
-    int32_t order[MAX_V];
+    int32_t order[MAX_V] = {0};
     reference_edits(p, h, z, n);
     for (size_t i = 0; i < n; i++) order[i] = (int32_t)i;
     qsort(order, n, sizeof *order, by_edited);

@@ -214,6 +214,7 @@ static void test_limits(void **state)
 #ifdef __SANITIZE_THREAD__
     skip(); // one thread, and minutes of it
 #endif
+    if (QW_TEST_EMULATED) skip();
     static const struct {
         const char *text, *message;
     } cases[] = {

@@ -3,6 +3,9 @@
 
 #include <dirent.h>
 #include <pthread.h>
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -247,6 +250,93 @@ static void unwritable_cache(void **state)
     assert_false(opened_from_cache(&p, note));
 }
 
+// Open once in a process whose files may not grow beyond 1,000 bytes: what it noted.
+static void open_limited(const place *p, const char *note_path)
+{
+    struct rlimit limit = {1000, 1000};
+    signal(SIGXFSZ, SIG_IGN); // as the program does
+    qw_tokenizer *t;
+    qw_error err;
+    if (setrlimit(RLIMIT_FSIZE, &limit) != 0) _exit(10);
+    if (qw_tokenizer_open(&t, p->dir, p->cache, &err) != QW_OK) _exit(11);
+    const char *note = qw_tokenizer_get_info(t)->cache_note;
+    if (qw_file_write_atomic(note_path, note, strlen(note), &err) != QW_OK) _exit(12);
+    _exit(0);
+}
+
+static void full_disk(void **state)
+{
+    (void)state;
+    place p = make_place();
+    char note_path[600], note[512];
+    snprintf(note_path, sizeof note_path, "%s/note", p.dir);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) open_limited(&p, note_path);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    qw_error err;
+    qw_buf text;
+    qw_buf_init(&text, 4096);
+    assert_ok(qw_file_read(&text, note_path, &err));
+    assert_non_null(strstr(text.data, "is not kept in"));
+    assert_non_null(strstr(text.data, "File too large"));
+    assert_null(strchr(text.data, '\n'));
+    qw_buf_release(&text);
+    assert_int_equal(rmdir(p.cache), 0); // nothing is left in it
+    assert_false(opened_from_cache(&p, note));
+    assert_string_equal(note, "");
+}
+
+// Open once in a child that is killed at its n-th stop before or after a system call, for nothing
+// else changes the disk. True if it ended before that.
+static bool open_and_kill(const place *p, int n)
+{
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        qw_tokenizer *t;
+        qw_error err;
+        if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0 || raise(SIGSTOP) != 0) _exit(10);
+        _exit(qw_tokenizer_open(&t, p->dir, p->cache, &err) == QW_OK ? 0 : 11);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    for (int i = 0; i < n && WIFSTOPPED(status); i++) {
+        assert_int_equal(ptrace(PTRACE_SYSCALL, child, NULL, NULL), 0);
+        assert_int_equal(waitpid(child, &status, 0), child);
+    }
+    if (!WIFSTOPPED(status)) {
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 0);
+        return true;
+    }
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return false;
+}
+
+static void killed_at_any_time(void **state)
+{
+    (void)state;
+    if (QW_TEST_EMULATED) skip(); // qemu-user has no ptrace
+    int n_cached = 0, n = 0;
+    for (bool done = false; !done; n++) {
+        place p = make_place();
+        char note[512], path[600];
+        done = open_and_kill(&p, n);
+        n_cached += opened_from_cache(&p, note);
+        assert_string_equal(note, ""); // nothing had to be repaired
+        cache_file(&p, path);          // and nothing lies beside it
+        assert_true(opened_from_cache(&p, note));
+    }
+    print_message("killed at %d places, in %d of them after the file had its name\n", n - 1,
+                  n_cached - 1);
+    assert_true(n > 20 && n_cached > 1);
+}
+
 static void *open_once(void *arg)
 {
     const place *p = arg;
@@ -310,7 +400,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(built_once_and_used),  cmocka_unit_test(changed_sources),
         cmocka_unit_test(damaged_files),        cmocka_unit_test(forged_files),
-        cmocka_unit_test(unwritable_cache),     cmocka_unit_test(built_by_several_at_once),
+        cmocka_unit_test(unwritable_cache),     cmocka_unit_test(full_disk),
+        cmocka_unit_test(killed_at_any_time),   cmocka_unit_test(built_by_several_at_once),
         cmocka_unit_test(time_of_the_real_one),
     };
     return cmocka_run_group_tests(tests, init_json, NULL);

@@ -1,0 +1,7 @@
+// Attention on NEON.
+
+#include "backend/cpu/arm/vec16_neon.h"
+
+#define ATTN_PAIR_ROWS 2
+
+#include "backend/cpu/simd/attention_simd.h"
