@@ -32,9 +32,10 @@ LAYERS = {
     "model": ["base/", "format/", "parallel/comm.h", "parallel/shard.h"] + BACKEND_API,
     "engine": ["base/", "format/", "backend/", "parallel/", "model/"],
     "server": ["base/", "format/", "engine/engine.h", "engine/frontend.h", "engine/request.h",
+               "engine/output.h", "engine/runner.h", "engine/sampler.h", "engine/sampling_params.h",
                "engine/metrics.h"],
     "quant": ["base/", "format/", "backend/", "model/"],
-    "bench": ["base/", "format/", "backend/", "model/", "engine/"],
+    "bench": ["base/", "format/", "backend/", "model/", "engine/", "server/"],
     "cli": ["base/", "format/", "backend/", "parallel/", "model/", "engine/", "server/", "quant/",
             "bench/"],
 }

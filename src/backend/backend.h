@@ -21,6 +21,23 @@ typedef enum qw_linear_part { QW_LINEAR_PANELS, QW_LINEAR_BIAS } qw_linear_part;
 typedef int qw_linear_sink(void *ctx, qw_linear_part part, size_t offset, const void *data,
                            size_t size);
 
+/**
+ * Operations written down once, with everything resolved that does not change, to be run many
+ * times: the steps of one size.
+ */
+typedef struct qw_plan {
+    int max_rows; /* rows that a run computes at most */
+    size_t size;  /* bytes */
+} qw_plan;
+
+/**
+ * Calls the operations of a plan, in order, on `recorder`, which writes them down. It is called
+ * twice, and both times must call the same. Every call is about the plan's max_rows rows;
+ * norm_rope_store and attention are about the same sequences throughout. Arrays and structs that
+ * the calls point to must live as long as the plan; what is in them counts when it is run.
+ */
+typedef void qw_plan_calls(void *ctx, qw_backend *recorder);
+
 /** A device: its operations, and the memory that weights and buffers live in. */
 struct qw_backend {
     const qw_ops *ops;
@@ -36,6 +53,15 @@ struct qw_backend {
     void (*linear_release)(qw_backend *be, qw_linear *w);
     /** Write all rows of a computed matrix to out [rows][cols], in its dtype. */
     void (*fill_rows)(qw_backend *be, void *out, const qw_host_matrix *m);
+    /** Write a plan down; nothing is computed. NULL: the device has no plans. */
+    qw_status (*plan_make)(qw_backend *be, qw_plan **out, int max_rows, qw_plan_calls *calls,
+                           void *ctx, qw_error *err);
+    /**
+     * As all calls of the plan one after the other, to the bit, for the first n_rows rows (1 ..
+     * max_rows) and the first n_seqs sequences, which cover them. Never allocates.
+     */
+    void (*plan_run)(qw_backend *be, qw_plan *plan, int n_rows, int n_seqs);
+    void (*plan_free)(qw_backend *be, qw_plan *plan);
     void (*close)(qw_backend *be);
 };
 

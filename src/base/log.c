@@ -20,9 +20,24 @@ bool qw_log_is_on(qw_log_level level)
     return (int)level <= atomic_load_explicit(&current, memory_order_relaxed);
 }
 
+static qw_log_sink_fn *sink;
+
+void qw_log_set_sink(qw_log_sink_fn *new_sink)
+{
+    sink = new_sink;
+}
+
 void qw_log_write(qw_log_level level, const char *area, const char *fmt, ...)
 {
     char line[1024], stamp[32];
+    if (sink) {
+        va_list of_text;
+        va_start(of_text, fmt);
+        vsnprintf(line, sizeof line, fmt, of_text);
+        va_end(of_text);
+        sink(level, area, line);
+        return;
+    }
     struct timespec now;
     struct tm tm;
     clock_gettime(CLOCK_REALTIME, &now);

@@ -18,6 +18,11 @@ void qw_log_init(void);
 bool qw_log_is_on(qw_log_level level);
 void qw_log_write(qw_log_level level, const char *area, const char *fmt, ...) QW_PRINTF(3, 4);
 
+/** Who gets the lines instead of stderr: `text` without its newline, borrowed for the call. */
+typedef void qw_log_sink_fn(qw_log_level level, const char *area, const char *text);
+/** NULL: stderr again. Set while there is one thread. */
+void qw_log_set_sink(qw_log_sink_fn *sink);
+
 /**
  * One line on stderr: `time level area message key=value ...`. `area` is the file's stem.
  * Arguments are not evaluated when the level is off. Any thread; a line is never torn.

@@ -13,11 +13,25 @@
 #undef qw_mem_strdup
 
 static atomic_uint_fast64_t n_until_failure; /* 0 = off; statistics and tests only */
+static atomic_uint_fast64_t failure_period;  /* 0 = off; tests only */
+static atomic_uint_fast64_t n_failed;        /* by it */
 static atomic_size_t n_live;
+static atomic_uint_fast64_t n_asked; /* allocations ever, failed ones too */
 
 // True when this allocation is the one that a test wants to fail.
 static bool must_fail(void)
 {
+    uint64_t x = atomic_fetch_add_explicit(&n_asked, 1, memory_order_relaxed) + 1;
+    uint_fast64_t period = atomic_load_explicit(&failure_period, memory_order_relaxed);
+    if (period > 0) {
+        // A hash of the count spreads the failures, so that no site is always the one.
+        x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
+        x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
+        if ((x ^ (x >> 31)) % period == 0) {
+            atomic_fetch_add_explicit(&n_failed, 1, memory_order_relaxed);
+            return true;
+        }
+    }
     uint_fast64_t left = atomic_load_explicit(&n_until_failure, memory_order_relaxed);
     while (left != 0) {
         if (atomic_compare_exchange_weak(&n_until_failure, &left, left - 1)) return left == 1;
@@ -117,9 +131,24 @@ uint64_t qw_mem_fail_at(uint64_t n)
     return atomic_exchange(&n_until_failure, n);
 }
 
+void qw_mem_fail_often(uint64_t period)
+{
+    atomic_store(&failure_period, period);
+}
+
+uint64_t qw_mem_n_failed(void)
+{
+    return atomic_load(&n_failed);
+}
+
 size_t qw_mem_live(void)
 {
     return atomic_load(&n_live);
+}
+
+uint64_t qw_mem_count(void)
+{
+    return atomic_load(&n_asked);
 }
 
 struct qw_arena_chunk {

@@ -63,8 +63,14 @@ void qw_mem_unmap(void *ptr, size_t size);
  * Returns what was left of the last count: 0 if its allocation has failed, or there was none.
  */
 uint64_t qw_mem_fail_at(uint64_t n);
+/** Tests: let one allocation in `period` fail, spread at random but always the same; 0: none. */
+void qw_mem_fail_often(uint64_t period);
+/** How many of them have failed by qw_mem_fail_often. */
+uint64_t qw_mem_n_failed(void);
 /** Blocks allocated and not yet freed, mappings included. */
 size_t qw_mem_live(void);
+/** Allocations asked for so far, the same ones as above, in all threads. */
+uint64_t qw_mem_count(void);
 
 /** Memory that is given back all at once. Blocks are 16-byte aligned. One thread at a time. */
 typedef struct qw_arena {

@@ -42,6 +42,17 @@ typedef enum qw_opt_source {
 
 /** `max` of a row that has only a smallest value. */
 #define QW_OPT_NO_MAX 1e300
+/** `offset` of a row whose value goes into no field: it is only read by qw_opts_get. */
+#define QW_OPT_NO_FIELD SIZE_MAX
+
+/** What giving an option does; for options that another program's command lines bring along. */
+typedef enum qw_opt_effect {
+    QW_OPT_ACTIVE,   /* what it says */
+    QW_OPT_ADJUSTED, /* something near it */
+    QW_OPT_INERT,    /* nothing, and nothing is missed */
+    QW_OPT_WARNED,   /* nothing, and the user should know: one warning at start */
+    QW_OPT_REFUSED,  /* an error */
+} qw_opt_effect;
 
 /** One option. Only the first two members are always needed. */
 typedef struct qw_opt {
@@ -51,7 +62,7 @@ typedef struct qw_opt {
     size_t n_offset; /* STRS, INTS: of the size_t that takes the count */
     const char *def; /* default, as it would be typed; NULL: none */
     double min, max; /* INT, INTS, FLOAT: allowed values, both ends included; 0, 0: all */
-    const char *const *choices; /* CHOICE: NULL-terminated */
+    const char *const *choices; /* CHOICE: NULL-terminated; STR: words to suggest, any is allowed */
     const char *shorts;         /* names after a single dash, separated by blanks: "p", "tp" */
     const char *env;            /* variable; NULL: QWENCH_ and the name in capitals */
     const char *group;          /* heading in the help; NULL: "Options" */
@@ -67,6 +78,8 @@ typedef struct qw_opt {
                                    takes all that is left and needs `append` */
     bool required;
     bool hidden; /* not in help, not suggested */
+    qw_opt_effect effect;
+    const char *why; /* of an effect other than ACTIVE: "there is one process" */
     const char *help;
 } qw_opt;
 
@@ -176,7 +189,8 @@ QW_MUST_CHECK qw_status qw_opts_help(const qw_opts *o, const char *topic, qw_buf
 const char *qw_opt_metavar(const qw_opt *row);
 /** The heading that the option stands under. */
 const char *qw_opt_group(const qw_opt *row);
-/** Append "(one of: a, b; default: a)", or nothing when there is nothing to say. */
+/** Append "(one of: a, b; default: a; no effect: why)", or nothing when there is nothing to say; of
+ *  a row without help only "no effect: why". */
 void qw_opt_notes(const qw_opt *row, qw_buf *out);
 /** True if value `i` is the first visible one of its group. */
 bool qw_opts_opens_group(const qw_opts *o, size_t i);

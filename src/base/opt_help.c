@@ -69,6 +69,18 @@ const char *qw_opt_metavar(const qw_opt *row)
     return "";
 }
 
+// What the short names of a row take: "-p, ".
+static size_t short_columns(const qw_opt *row)
+{
+    size_t n = 0;
+    for (const char *p = row->shorts; p && *p; p += strspn(p, " ")) {
+        size_t len = strcspn(p, " ");
+        n += len + 3;
+        p += len;
+    }
+    return n;
+}
+
 // "-p, --prompt TEXT", or the bare name of a positional.
 static void put_names(qw_buf *out, const qw_opt_value *v)
 {
@@ -79,15 +91,25 @@ static void put_names(qw_buf *out, const qw_opt_value *v)
     }
     if (v->row->positional) qw_buf_printf(out, "%s, ", v->row->metavar ? v->row->metavar : v->name);
     qw_buf_printf(out, "--%s", v->name);
-    if (v->no_name) qw_buf_printf(out, ", --%s", v->no_name);
+    if (v->no_name) {
+        bool wide = strlen(v->name) + strlen(v->no_name) + 8 + short_columns(v->row) > WIDTH;
+        qw_buf_printf(out, wide ? ",\n  --%s" : ", --%s", v->no_name);
+    }
     if (qw_opt_is_help(v->row))
         qw_buf_printf(out, "[=%s]", v->row->metavar);
     else if (qw_opt_metavar(v->row)[0])
         qw_buf_printf(out, " %s", qw_opt_metavar(v->row));
 }
 
+static const char *const effect_words[] = {"active", "adjusted", "no effect", "no effect",
+                                           "refused"};
+
 void qw_opt_notes(const qw_opt *row, qw_buf *out)
 {
+    if (!row->help && row->effect != QW_OPT_ACTIVE && row->why) { // all there is to say
+        qw_buf_printf(out, "%s: %s", effect_words[row->effect], row->why);
+        return;
+    }
     char allowed[512] = "";
     bool limited = row->min != 0 || row->max != 0 || row->word || row->human;
     if (row->allowed)
@@ -107,6 +129,10 @@ void qw_opt_notes(const qw_opt *row, qw_buf *out)
     }
     if (def) {
         qw_buf_printf(out, "%sdefault: %s", between, def);
+        between = "; ";
+    }
+    if (row->effect != QW_OPT_ACTIVE && row->why) {
+        qw_buf_printf(out, "%s%s: %s", between, effect_words[row->effect], row->why);
         between = "; ";
     }
     if (between[0] == ';') qw_buf_putc(out, ')');

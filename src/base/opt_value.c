@@ -197,7 +197,7 @@ qw_status qw_opt_value_convert(qw_opts *o, qw_opt_value *v, qw_error *err)
 
 void qw_opt_value_store(const qw_opt_value *v)
 {
-    if (!v->target) return;
+    if (!v->target || v->row->offset == QW_OPT_NO_FIELD) return;
     char *field = (char *)v->target + v->row->offset;
     switch (v->row->type) {
     case QW_OPT_FLAG:

@@ -197,6 +197,14 @@ static bool reads_back(const char *sci, double value)
     return strtod_l(sci, NULL, c_locale()) == value;
 }
 
+// d.ddde+xx with so many digits, whatever the locale.
+static void print_digits(char *out, size_t size, int digits, double value)
+{
+    snprintf(out, size, "%.*e", digits - 1, value);
+    for (char *p = out; *p; p++)
+        if (*p == ',') *p = '.';
+}
+
 int qw_str_from_f64(char out[32], double value)
 {
     if (isnan(value)) return snprintf(out, 32, "nan");
@@ -208,10 +216,15 @@ int qw_str_from_f64(char out[32], double value)
     memcpy(&bits, &value, 8);
     bool at_power_of_two = (bits & 0xFFFFFFFFFFFFF) == 0;
     char sci[40];
-    for (int digits = 1; digits <= 17; digits++) {
-        snprintf(sci, sizeof sci, "%.*e", digits - 1, value);
-        for (char *p = sci; *p; p++)
-            if (*p == ',') *p = '.'; // the locale's decimal comma
+    int first = 1;
+    if (isnormal(value) && !at_power_of_two) {
+        // A decimal of 15 digits survives its way through a double. So when the 15 digits of the
+        // value do not read back, no fewer do; most numbers that were computed are of that kind.
+        print_digits(sci, sizeof sci, 15, value);
+        if (!reads_back(sci, value)) first = 16;
+    }
+    for (int digits = first; digits <= 17; digits++) {
+        print_digits(sci, sizeof sci, digits, value);
         if (reads_back(sci, value)) break;
         char next[40];
         memcpy(next, sci, sizeof next);

@@ -42,7 +42,7 @@ typedef struct signal_word {
 // first + 1, ... while those from the back get first + n - 1, first + n - 2, ...: no two alike.
 typedef struct thread_part {
     LINE atomic_uint_fast64_t taken;
-    uint64_t first, n; /* written by the caller before the job starts */
+    uint64_t first, n; /* written before anyone takes: by the caller, in a walk by the owner */
 } thread_part;
 #define FROM_FRONT UINT64_C(1)
 #define FROM_BACK (UINT64_C(1) << 32)
@@ -60,7 +60,7 @@ struct qw_thread_pool {
     int caller_cpu;     /* -1: not pinned */
     size_t alloc_size;  /* of this struct and what follows it */
     worker *workers;    /* [n_threads - 1] */
-    thread_part *parts; /* [n_threads] */
+    thread_part *parts; /* [2][n_threads]: a parallel-for uses the first set, a walk both in turn */
     bool is_shuffled;
     uint64_t shuffle_state; /* owner only */
     atomic_bool is_busy;    /* a job is running */
@@ -74,6 +74,9 @@ struct qw_thread_pool {
     LINE signal_word start; /* value: jobs started */
     LINE signal_word done;  /* value: jobs finished by all workers */
     atomic_int n_working;   /* workers that have not finished this job; with `done`, on its line */
+
+    LINE signal_word meeting; /* value: meetings of walks that are over */
+    atomic_int n_missing;     /* threads that have not come to this meeting; on the same line */
 };
 
 // ---- floating-point mode ----
@@ -238,7 +241,7 @@ static qw_status create_workers(qw_thread_pool *pool, qw_error *err)
 static qw_thread_pool *alloc_pool(int n_threads)
 {
     size_t n = (size_t)n_threads, parts_at = (sizeof(qw_thread_pool) + 127) / 128 * 128;
-    size_t workers_at = parts_at + n * sizeof(thread_part);
+    size_t workers_at = parts_at + 2 * n * sizeof(thread_part);
     size_t size = workers_at + n * sizeof(worker); // n <= MAX_THREADS: no overflow
     char *block = qw_mem_map(size, 128);
     if (!block) return NULL;
@@ -340,6 +343,13 @@ static void leave_job(qw_thread_pool *pool, uint64_t fp_mode)
     atomic_store(&pool->is_busy, false);
 }
 
+// How long a thread spins for the others of a job.
+static int64_t join_spin_ns(const qw_thread_pool *pool)
+{
+    int64_t spin_ns = atomic_load(&pool->spin_ns);
+    return spin_ns < MAX_JOIN_SPIN_US * 1000 ? spin_ns : MAX_JOIN_SPIN_US * 1000;
+}
+
 void qw_thread_pool_run(qw_thread_pool *pool, qw_thread_fn *fn, void *ctx)
 {
     uint64_t fp_mode = enter_job(pool);
@@ -347,9 +357,7 @@ void qw_thread_pool_run(qw_thread_pool *pool, qw_thread_fn *fn, void *ctx)
     if (pool->n_threads > 1) start_workers_on(pool, fn, ctx);
     fn(ctx, 0, pool->n_threads);
     if (pool->n_threads > 1) {
-        int64_t spin_ns = atomic_load(&pool->spin_ns);
-        if (spin_ns > MAX_JOIN_SPIN_US * 1000) spin_ns = MAX_JOIN_SPIN_US * 1000;
-        signal_wait(&pool->done, n_done, spin_ns);
+        signal_wait(&pool->done, n_done, join_spin_ns(pool));
     }
     leave_job(pool, fp_mode);
 }
@@ -380,16 +388,21 @@ static void do_chunk(const for_job *job, uint64_t ticket, int i_thread)
     job->fn(job->ctx, begin, begin + (left < job->grain ? left : job->grain), i_thread);
 }
 
-static void for_on_thread(void *ctx, int i_thread, int n_threads)
+// Take chunks until there are none: first one's own, then those of the threads after it.
+static void do_chunks(const for_job *job, thread_part *parts, int i_thread, int n_threads)
 {
-    const for_job *job = ctx;
-    thread_part *parts = job->pool->parts;
     uint64_t ticket;
     while (take_chunk(&parts[i_thread], FROM_FRONT, &ticket)) do_chunk(job, ticket, i_thread);
     for (int i = 1; i < n_threads; i++) {
         thread_part *victim = &parts[(i_thread + i) % n_threads];
         while (take_chunk(victim, FROM_BACK, &ticket)) do_chunk(job, ticket, i_thread);
     }
+}
+
+static void for_on_thread(void *ctx, int i_thread, int n_threads)
+{
+    const for_job *job = ctx;
+    do_chunks(job, job->pool->parts, i_thread, n_threads);
 }
 
 // The next number of a splitmix64 stream.
@@ -419,16 +432,32 @@ static void shuffle_chunks(for_job *job, uint64_t *state)
     while (greatest_common_divisor(job->stride, job->n_chunks) != 1) job->stride++;
 }
 
-void qw_thread_pool_for(qw_thread_pool *pool, size_t n_items, size_t grain, qw_range_fn *fn,
+static for_job make_job(qw_thread_pool *pool, size_t n_items, size_t grain, qw_range_fn *fn,
                         void *ctx)
 {
     QW_ASSERT(grain > 0);
-    if (n_items == 0) return;
     for_job job = {.pool = pool, .fn = fn, .ctx = ctx, .n_items = n_items, .grain = grain};
     job.stride = 1;
     job.n_chunks = n_items / grain + (n_items % grain != 0);
     // Both counters of a part must fit 32 bits, however often threads ask in vain.
     QW_ASSERT(job.n_chunks <= UINT32_MAX / 2);
+    return job;
+}
+
+static void give_part(thread_part *part, uint64_t n_chunks, int i_thread, int n_threads)
+{
+    uint64_t i = (uint64_t)i_thread, n = (uint64_t)n_threads;
+    part->first = i * n_chunks / n;
+    part->n = (i + 1) * n_chunks / n - part->first;
+    // Relaxed: the others read it only after they have seen start.value or meeting.value change.
+    atomic_store_explicit(&part->taken, 0, memory_order_relaxed);
+}
+
+void qw_thread_pool_for(qw_thread_pool *pool, size_t n_items, size_t grain, qw_range_fn *fn,
+                        void *ctx)
+{
+    for_job job = make_job(pool, n_items, grain, fn, ctx);
+    if (n_items == 0) return;
     if (job.n_chunks == 1) { // not worth waking anyone
         uint64_t fp_mode = enter_job(pool);
         fn(ctx, 0, n_items, 0);
@@ -436,14 +465,108 @@ void qw_thread_pool_for(qw_thread_pool *pool, size_t n_items, size_t grain, qw_r
         return;
     }
     if (pool->is_shuffled) shuffle_chunks(&job, &pool->shuffle_state);
-
-    uint64_t n = (uint64_t)pool->n_threads;
-    for (uint64_t i = 0; i < n; i++) {
-        thread_part *part = &pool->parts[i];
-        part->first = i * job.n_chunks / n;
-        part->n = (i + 1) * job.n_chunks / n - part->first;
-        // Relaxed: workers read it only after they have seen start.value change.
-        atomic_store_explicit(&part->taken, 0, memory_order_relaxed);
-    }
+    for (int i = 0; i < pool->n_threads; i++)
+        give_part(&pool->parts[i], job.n_chunks, i, pool->n_threads);
     qw_thread_pool_run(pool, for_on_thread, &job);
+}
+
+// ---- walks ----
+//
+// A thread walks over the phases on its own. Before a phase of several ranges it has made its part
+// of that phase in one of the two sets, and met the others; then it takes ranges. While phase i is
+// worked on in one set, everybody has left the phase before it (they have met since), so the other
+// set is free: each thread makes its part of phase i + 1 there, and then comes to the meeting.
+// Whoever comes last runs the single-range phases in between before it lets the others go.
+
+typedef struct walk_job {
+    qw_thread_pool *pool;
+    const qw_thread_phase *phases;
+    size_t n_phases;
+    uint64_t shuffle; /* every thread shuffles a phase in the same way */
+} walk_job;
+
+static for_job phase_job(const walk_job *walk, const qw_thread_phase *phase)
+{
+    return make_job(walk->pool, *phase->n_items, phase->grain, phase->fn, phase->ctx);
+}
+
+// The first phase from `i` on that takes more than one thread; n_phases when there is none.
+static size_t next_wide(const walk_job *walk, size_t i)
+{
+    while (i < walk->n_phases && *walk->phases[i].n_items <= walk->phases[i].grain) i++;
+    return i;
+}
+
+static void run_narrow(const walk_job *walk, size_t begin, size_t end, int i_thread)
+{
+    for (size_t i = begin; i < end; i++) {
+        const qw_thread_phase *phase = &walk->phases[i];
+        if (*phase->n_items > 0) phase->fn(phase->ctx, 0, *phase->n_items, i_thread);
+    }
+}
+
+// Between wide phases. Nobody waits behind the last one: the end of the job is waited for anyway.
+static void meet(const walk_job *walk, size_t begin, size_t end, int i_thread)
+{
+    qw_thread_pool *pool = walk->pool;
+    unsigned n_met = atomic_load(&pool->meeting.value);
+    bool is_last = atomic_fetch_sub(&pool->n_missing, 1) == 1;
+    if (is_last) run_narrow(walk, begin, end, i_thread);
+    if (end == walk->n_phases) return;
+    if (is_last) {
+        atomic_store(&pool->n_missing, pool->n_threads);
+        signal_raise(&pool->meeting);
+    } else {
+        signal_wait(&pool->meeting, n_met, join_spin_ns(pool));
+    }
+}
+
+static thread_part *part_set(const walk_job *walk, size_t i_wide)
+{
+    return walk->pool->parts + i_wide % 2 * (size_t)walk->pool->n_threads;
+}
+
+static void walk_on_thread(void *ctx, int i_thread, int n_threads)
+{
+    const walk_job *walk = ctx;
+    size_t n_wide = 0, phase = next_wide(walk, 0);
+    while (phase < walk->n_phases) {
+        for_job job = phase_job(walk, &walk->phases[phase]);
+        uint64_t shuffle = walk->shuffle + phase;
+        if (walk->pool->is_shuffled) shuffle_chunks(&job, &shuffle);
+        size_t next = next_wide(walk, phase + 1);
+        if (next < walk->n_phases) {
+            give_part(&part_set(walk, n_wide + 1)[i_thread],
+                      phase_job(walk, &walk->phases[next]).n_chunks, i_thread, n_threads);
+        }
+        do_chunks(&job, part_set(walk, n_wide), i_thread, n_threads);
+        meet(walk, phase + 1, next, i_thread);
+        phase = next;
+        n_wide++;
+    }
+}
+
+static void walk_alone(qw_thread_pool *pool, const qw_thread_phase *phases, size_t n_phases)
+{
+    uint64_t fp_mode = enter_job(pool);
+    run_narrow(&(walk_job){.phases = phases}, 0, n_phases, 0);
+    leave_job(pool, fp_mode);
+}
+
+void qw_thread_pool_walk(qw_thread_pool *pool, const qw_thread_phase *phases, size_t n_phases)
+{
+    if (pool->n_threads == 1 && !pool->is_shuffled) {
+        walk_alone(pool, phases, n_phases);
+        return;
+    }
+    walk_job walk = {pool, phases, n_phases, 0};
+    if (pool->is_shuffled) walk.shuffle = next_random(&pool->shuffle_state);
+    size_t first = next_wide(&walk, 0);
+    walk_alone(pool, phases, first);
+    if (first == n_phases) return;
+    uint64_t n_chunks = phase_job(&walk, &phases[first]).n_chunks;
+    for (int i = 0; i < pool->n_threads; i++)
+        give_part(&pool->parts[i], n_chunks, i, pool->n_threads);
+    atomic_store(&pool->n_missing, pool->n_threads);
+    qw_thread_pool_run(pool, walk_on_thread, &walk);
 }

@@ -59,6 +59,23 @@ void qw_thread_pool_run(qw_thread_pool *pool, qw_thread_fn *fn, void *ctx);
 void qw_thread_pool_for(qw_thread_pool *pool, size_t n_items, size_t grain, qw_range_fn *fn,
                         void *ctx);
 
+/** One parallel-for of a walk. */
+typedef struct qw_thread_phase {
+    qw_range_fn *fn;
+    void *ctx;
+    const size_t *n_items; /* read when the phase starts, by every thread; 0: skipped */
+    size_t grain;
+} qw_thread_phase;
+
+/**
+ * Run parallel-fors one after the other: all that a phase writes is there when the next one starts.
+ * As n_phases calls of qw_thread_pool_for, but the workers are started once and wait for each other
+ * in between; on a pool of one thread every phase is a single range. A phase of a single range is
+ * run by the thread that finished the phase before it last, while the others wait: it costs no
+ * meeting of its own. The item counts may not change during the walk.
+ */
+void qw_thread_pool_walk(qw_thread_pool *pool, const qw_thread_phase *phases, size_t n_phases);
+
 /**
  * Flush denormal results to zero and read denormal operands as zero in the calling thread (x86
  * MXCSR FTZ and DAZ, aarch64 FPCR.FZ). Returns what qw_fp_mode_leave needs to restore the mode.

@@ -71,9 +71,10 @@ QW_MUST_CHECK qw_status qw_bench_step_model_new(qw_bench_step_model **out, const
 /** The cases made from it keep the model alive. NULL is fine. */
 void qw_bench_step_model_drop(qw_bench_step_model *m);
 
-/** m sequences, each with its next token after `context` positions: forward, lm_head, sampling. */
+/** m sequences, each with its next token after `context` positions: forward, lm_head, sampling;
+ *  replaying a step plan, or operation by operation. */
 QW_MUST_CHECK qw_status qw_bench_decode_step_case(qw_bench_case *out, qw_bench_step_model *model,
-                                                  int m, int context, qw_error *err);
+                                                  int m, int context, bool planned, qw_error *err);
 /** A prompt of m tokens, and the choice of the token behind it. */
 QW_MUST_CHECK qw_status qw_bench_prefill_step_case(qw_bench_case *out, qw_bench_step_model *model,
                                                    int m, qw_error *err);

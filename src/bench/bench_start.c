@@ -97,7 +97,7 @@ qw_status qw_answer_time_measure(qw_answer_time *out, qw_engine *e, const int32_
     answer_clock c = {0};
     const qw_request_sink sink = {.ctx = &c, .token = on_token};
     int64_t start_ns = qw_clock_ns();
-    qw_status st = qw_engine_submit(e, prompt, n_prompt, &params, &sink, err);
+    qw_status st = qw_engine_submit(e, prompt, n_prompt, &params, NULL, &sink, NULL, err);
     qw_sampling_params_release(&params);
     if (st != QW_OK) return st;
     while (qw_engine_step(e)) {

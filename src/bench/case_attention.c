@@ -71,8 +71,9 @@ static qw_status make(attention_case **out, const qw_bench_env *env, int n_seqs,
     c->seqs = qw_mem_calloc((size_t)n_seqs, sizeof *c->seqs);
     c->tables = qw_mem_array(c->n_blocks + c->blocks_per_seq, sizeof *c->tables);
     if (!c->q || !c->out || !c->seqs || !c->tables || c->n_blocks == 0) {
+        size_t rows_size = c->rows_size;
         free_case(c);
-        return qw_fail_memory(err, c->rows_size, "a benchmark row");
+        return qw_fail_memory(err, rows_size, "a benchmark row");
     }
     scatter(c->tables, c->n_blocks, c->blocks_per_seq);
     for (size_t i = 0; i < stride * n_rows; i++)

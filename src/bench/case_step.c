@@ -22,10 +22,12 @@ struct qw_bench_step_model {
     qw_sampling_params params;
     qw_sampler_state *state; /* choosing changes nothing in it: one for all sequences */
     int max_tokens;
+    const void *planned_for; /* the case whose pages the model's step plans are for */
 };
 
 typedef struct step_case {
     qw_bench_step_model *model;
+    bool planned;
     qw_kv_cache kv;
     qw_model_step step;
     int32_t *numbers; /* token ids, positions, block tables, logit rows: one array */
@@ -89,10 +91,25 @@ qw_status qw_bench_step_model_new(qw_bench_step_model **out, const qw_bench_env 
 
 // Steps
 
+// Rows take turns, and each has its own pages: plans are made again, or dropped, when another one's
+// turn comes. That takes a thousandth of a step.
+static void plan_for(step_case *c)
+{
+    qw_bench_step_model *m = c->model;
+    const step_case *planned_for = c->planned ? c : NULL;
+    if (m->planned_for == planned_for) return;
+    int32_t size = c->step.n_tokens;
+    qw_status st =
+        qw_model_plan_steps(m->model, &size, c->planned ? 1 : 0, c->kv.layers, &c->kv.layout, NULL);
+    QW_ASSERT(st == QW_OK); // some kilobytes, about those that the last plan gave back
+    m->planned_for = planned_for;
+}
+
 static void run(void *ctx)
 {
     step_case *c = ctx;
     qw_bench_step_model *m = c->model;
+    plan_for(c);
     memset(m->profile.ns, 0, sizeof m->profile.ns);
     m->profile.n_calls = 0;
     int64_t start = qw_clock_ns();
@@ -120,6 +137,12 @@ static void describe_parts(void *ctx, char *out, size_t size)
     double total = (double)c->total_ns / 100; // so that quotients are percent
     double rest = (double)(c->total_ns - c->sampling_ns);
     for (int i = 0; i < QW_PROFILE_N_PARTS; i++) rest -= (double)c->ns[i];
+    if (c->planned) {
+        snprintf(out, size, "plan %.1f %%, sampling %.1f %%, rest %.1f %%",
+                 (double)c->ns[QW_PROFILE_PLANS] / total, (double)c->sampling_ns / total,
+                 rest / total);
+        return;
+    }
     snprintf(out, size,
              "products %.1f %%, attention %.1f %%, norms %.1f %%, other kernels %.1f %%, sampling "
              "%.1f %%, rest %.1f %%; barriers about %.1f %%",
@@ -132,6 +155,7 @@ static void describe_parts(void *ctx, char *out, size_t size)
 static void free_case(void *ctx)
 {
     step_case *c = ctx;
+    if (c->model && c->model->planned_for == c) c->model->planned_for = NULL;
     qw_kv_cache_release(&c->kv);
     qw_mem_free(c->numbers);
     qw_mem_free(c->seqs);
@@ -206,7 +230,7 @@ static void describe(qw_bench_case *out, step_case *c, const char *what, int m, 
                            .format = c->model->env->format,
                            .m = m,
                            .context = context,
-                           .kernel = "model",
+                           .kernel = c->planned ? "plan" : "model",
                            .run = run,
                            .describe_parts = describe_parts,
                            .free = free_case,
@@ -228,14 +252,15 @@ static double head_weights(const qw_model_config *cfg)
 }
 
 qw_status qw_bench_decode_step_case(qw_bench_case *out, qw_bench_step_model *model, int m,
-                                    int context, qw_error *err)
+                                    int context, bool planned, qw_error *err)
 {
     step_case *c;
     const qw_bench_env *env = model->env;
     const qw_model_config *cfg = env->config;
     qw_status st = make(&c, model, m, 1, context - 1, err);
     if (st != QW_OK) return st;
-    describe(out, c, "decode", m, context);
+    c->planned = planned;
+    describe(out, c, planned ? "decode" : "decode-eager", m, context);
     double weights = layer_weights(cfg) + head_weights(cfg);
     double positions = (double)m * context * cfg->num_hidden_layers;
     double group = (double)cfg->num_attention_heads / cfg->num_key_value_heads;

@@ -49,6 +49,9 @@ static void fma_baseline(size_t n_rounds)
 {
     lanes acc[QW_LIMIT_ACCUMULATORS] = {{0}}, a = {0.5f, 0.5f, 0.5f, 0.5f}, b = a;
     __asm__ volatile("" : "+" ANY_REGISTER(a), "+" ANY_REGISTER(b));
+    // Hidden from the compiler: it would see twelve equal sums and compute one.
+#pragma GCC unroll 12
+    for (int i = 0; i < QW_LIMIT_ACCUMULATORS; i++) __asm__ volatile("" : "+" ANY_REGISTER(acc[i]));
     for (size_t r = 0; r < n_rounds; r++) {
 #pragma GCC unroll 12
         for (int i = 0; i < QW_LIMIT_ACCUMULATORS; i++) acc[i] = multiply_add(a, b, acc[i]);

@@ -74,7 +74,28 @@ static const qw_ops timed_ops = {
     .gather_rows = gather_rows,
 };
 
-// Loading is not timed.
+static void plan_run(qw_backend *be, qw_plan *plan, int n_rows, int n_seqs)
+{
+    qw_profile *p = self(be);
+    int64_t start = qw_clock_ns();
+    p->inner->plan_run(p->inner, plan, n_rows, n_seqs);
+    add(p, QW_PROFILE_PLANS, start);
+}
+
+// Loading and planning are not timed.
+
+static qw_status plan_make(qw_backend *be, qw_plan **out, int max_rows, qw_plan_calls *calls,
+                           void *ctx, qw_error *err)
+{
+    qw_backend *inner = self(be)->inner;
+    return inner->plan_make(inner, out, max_rows, calls, ctx, err);
+}
+
+static void plan_free(qw_backend *be, qw_plan *plan)
+{
+    qw_backend *inner = self(be)->inner;
+    inner->plan_free(inner, plan);
+}
 
 static qw_status linear_pack(qw_backend *be, qw_linear *out, const qw_linear_source *source,
                              qw_error *err)
@@ -116,6 +137,9 @@ void qw_profile_init(qw_profile *p, qw_backend *inner)
                                .linear_write = linear_write,
                                .linear_release = linear_release,
                                .fill_rows = fill_rows,
+                               .plan_make = inner->plan_make ? plan_make : NULL,
+                               .plan_run = plan_run,
+                               .plan_free = plan_free,
                                .close = stay_open},
                       .inner = inner};
 }

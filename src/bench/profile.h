@@ -9,6 +9,7 @@ typedef enum qw_profile_part {
     QW_PROFILE_ATTENTION,
     QW_PROFILE_NORMS, /* norms, rotation, cache write */
     QW_PROFILE_OTHER, /* embedding, gathering of rows */
+    QW_PROFILE_PLANS, /* whole plans: what they are made of is not told apart */
     QW_PROFILE_N_PARTS,
 } qw_profile_part;
 

@@ -403,7 +403,7 @@ static const qw_command_example examples[] = {
     {"qwench bench start ~/models/Qwen3-1.7B", "from exec to the first token"},
     {"qwench bench start ~/models/Qwen3-0.6B --prompt-tokens 512 --generate 64 --starts 0",
      "tokens per second of a prompt and behind it"},
-    {NULL},
+    {0},
 };
 
 const qw_command qw_cmd_bench_start = {

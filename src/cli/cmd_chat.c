@@ -141,7 +141,8 @@ static qw_status run_turn(chat *c, turn *t, const qw_ids *prompt, qw_error *err)
     if (st == QW_OK) {
         qw_request_sink sink = {.ctx = t, .token = on_token};
         t->start_ns = qw_clock_ns();
-        st = qw_engine_submit(c->session.engine, prompt->data, prompt->len, &params, &sink, err);
+        st = qw_engine_submit(c->session.engine, prompt->data, prompt->len, &params, NULL, &sink,
+                              NULL, err);
         while (st == QW_OK && qw_engine_step(c->session.engine)) continue;
         if (st == QW_OK) st = t->status;
     }

@@ -194,8 +194,8 @@ static qw_status job_submit(job *j, qw_error *err)
                             .prompt_logprobs = on_prompt_logprobs,
                             .logits = r->options->dump_logits ? on_logits : NULL};
     if (st == QW_OK)
-        st =
-            qw_engine_submit(r->session.engine, j->prompt.data, j->prompt.len, &params, &sink, err);
+        st = qw_engine_submit(r->session.engine, j->prompt.data, j->prompt.len, &params, NULL,
+                              &sink, NULL, err);
     qw_sampling_params_release(&params);
     return st;
 }

@@ -7,9 +7,12 @@
 extern const qw_command qw_commands;
 
 extern const qw_command qw_cmd_bench;
-extern const qw_command qw_cmd_bench_start; /* in the group qw_cmd_bench */
+extern const qw_command qw_cmd_bench_server; /* in the group qw_cmd_bench */
+extern const qw_command qw_cmd_bench_start;  /* likewise */
 extern const qw_command qw_cmd_chat;
 extern const qw_command qw_cmd_generate;
+extern const qw_command qw_cmd_plan;
+extern const qw_command qw_cmd_serve;
 extern const qw_command qw_cmd_tokenize;
 
 #endif

@@ -8,6 +8,8 @@ const qw_command_word qw_docs_environment[] = {
      "program's directory"},
     {"QWENCH_LOG", "LEVEL",
      "what is told on standard error: error, warn (the default), info, debug or trace"},
+    {"VLLM_*, HF_HOME, MODELSCOPE_CACHE ...", "",
+     "for qwench serve as for vLLM; --explain tells what each that is set does"},
     {"XDG_CACHE_HOME", "DIR", "where the cache directory qwench is made, instead of ~/.cache"},
     {0},
 };
@@ -15,7 +17,8 @@ const qw_command_word qw_docs_environment[] = {
 const qw_command_word qw_docs_files[] = {
     {"../share/qwench/models/tiny", "", "the built-in model, beside the program's directory"},
     {"~/.cache/qwench", "",
-     "compiled tokenizers, and the history of qwench chat; can be deleted at any time"},
+     "compiled tokenizers, packed weights, how fast this machine is, and the history of qwench "
+     "chat; can be deleted at any time"},
     {0},
 };
 

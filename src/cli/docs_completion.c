@@ -13,7 +13,7 @@ typedef enum value_kind {
 // The tables name values by what they are: FILE, OLD.json, DIR, MODEL_DIR.
 static value_kind kind_of(const qw_opt *row)
 {
-    if (row->type == QW_OPT_CHOICE || row->word) return VALUE_WORDS;
+    if (row->choices || row->word) return VALUE_WORDS;
     const char *metavar = qw_opt_metavar(row);
     bool is_list = strstr(metavar, "...") != NULL;
     if (strcmp(metavar, "FILE") == 0 || (strchr(metavar, '.') && !is_list)) return VALUE_FILE;

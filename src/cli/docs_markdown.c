@@ -60,7 +60,7 @@ static void put_option(const qw_opt_value *v, qw_buf *out)
     qw_buf_release(&text);
 }
 
-// The page before this one that has the same row, and so the whole group; NULL: none.
+// The page before this one that has the same row; NULL: none.
 static const qw_doc_page *shown_before(const qw_docs *d, const qw_doc_page *page, const qw_opt *row)
 {
     for (const qw_doc_page *p = d->pages; p < page; p++)
@@ -69,22 +69,38 @@ static const qw_doc_page *shown_before(const qw_docs *d, const qw_doc_page *page
     return NULL;
 }
 
+// The group that value `first` opens: a table, of the rows that no page before has shown.
+static void put_group(const qw_docs *d, const qw_doc_page *page, size_t first, qw_buf *out)
+{
+    const qw_opts *o = &page->opts;
+    const char *group = qw_opt_group(o->values[first].row);
+    const qw_doc_page *before = NULL;
+    size_t n_new = 0;
+    for (size_t i = first; i < o->n_values; i++) {
+        const qw_opt *row = o->values[i].row;
+        if (row->hidden || strcmp(qw_opt_group(row), group) != 0) continue;
+        const qw_doc_page *shown = shown_before(d, page, row);
+        if (shown && !before) before = shown;
+        n_new += !shown;
+    }
+    if (before)
+        qw_buf_printf(out, "%s: as for `%s`%s\n\n", group, before->name, n_new ? ", and:" : ".");
+    if (n_new == 0) return;
+    qw_buf_printf(out, "| %s | |\n|---|---|\n", group);
+    for (size_t i = first; i < o->n_values; i++) {
+        const qw_opt *row = o->values[i].row;
+        if (row->hidden || strcmp(qw_opt_group(row), group) != 0) continue;
+        if (!shown_before(d, page, row)) put_option(&o->values[i], out);
+    }
+    qw_buf_putc(out, '\n');
+}
+
 static void put_options(const qw_docs *d, const qw_doc_page *page, qw_buf *out)
 {
     const qw_opts *o = &page->opts;
     for (size_t g = 0; g < o->n_values; g++) {
         if (!qw_opts_opens_group(o, g)) continue;
-        const char *group = qw_opt_group(o->values[g].row);
-        const qw_doc_page *before = shown_before(d, page, o->values[g].row);
-        if (before) {
-            qw_buf_printf(out, "%s: as for `%s`.\n\n", group, before->name);
-            continue;
-        }
-        qw_buf_printf(out, "| %s | |\n|---|---|\n", group);
-        for (size_t i = g; i < o->n_values; i++)
-            if (!o->values[i].row->hidden && strcmp(qw_opt_group(o->values[i].row), group) == 0)
-                put_option(&o->values[i], out);
-        qw_buf_putc(out, '\n');
+        put_group(d, page, g, out);
     }
 }
 

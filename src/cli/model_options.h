@@ -6,7 +6,8 @@
 
 /** What every command that runs a model can be told (cli-and-bench.md 2.1 to 2.3). */
 typedef struct qw_model_options {
-    const char *model; /* directory; NULL: the built-in model */
+    const char *model;                   /* directory or hub id; NULL: the built-in model */
+    const char *download_dir, *revision; /* where and what a hub id is looked for: may be NULL */
     const char *tokenizer, *chat_template, *pack_cache;
     int64_t max_model_len, max_num_seqs, max_num_batched_tokens, block_size, cpu_threads;
     int64_t kv_cache_memory_bytes, num_gpu_blocks_override;
@@ -16,7 +17,7 @@ typedef struct qw_model_options {
     int load_format, dtype, kv_cache_dtype;
     const char *cpu_isa;
     qw_opt_json hf_overrides, override_generation_config;
-    int generation_config; /* 0: auto, 1: vllm */
+    const char *generation_config; /* auto, vllm or a directory */
 } qw_model_options;
 
 /** Rows whose offsets are in qw_model_options. */

@@ -313,6 +313,10 @@ qw_status qw_sampler_sample(int32_t *out, qw_sampler *s, const qw_sampler_state 
                            "no token is left to choose from: allowed_token_ids, bad_words and "
                            "min_tokens exclude all of them");
     }
+    if (qw_sampler_must_end_thinking(st) && is_valid(s, st->think_end_id)) { // step 7
+        *out = st->think_end_id;
+        return QW_OK;
+    }
     if (params->temperature < GREEDY_BELOW) {
         *out = (int32_t)qw_topk_argmax(&s->topk, z, max);
         return QW_OK;

@@ -34,8 +34,9 @@ typedef struct qw_sampler_sequence {
     const int32_t *stop_ids; /* [n_stop_ids] masked before min_tokens: EOS ids and stop_token_ids;
                                 borrowed for the state's life */
     size_t n_stop_ids;
-    uint64_t seed;     /* the child's: qw_sampler_seed */
-    size_t max_output; /* most tokens that will be accepted */
+    int32_t think_start_id, think_end_id; /* of a thinking block, for thinking_token_budget */
+    uint64_t seed;                        /* the child's: qw_sampler_seed */
+    size_t max_output;                    /* most tokens that will be accepted */
 } qw_sampler_sequence;
 
 /** Memory for a request's life; all of it is taken here. Ids outside the vocabulary are ignored. */

@@ -69,6 +69,9 @@ qw_status qw_sampler_state_create(qw_sampler_state **out, size_t n_valid_ids,
     st->n_prompt = seq->n_prompt;
     st->max_output = seq->max_output;
     st->n_valid_ids = n_valid_ids;
+    st->think_start_id = seq->think_start_id;
+    st->think_end_id = seq->think_end_id;
+    st->is_thinking = seq->params->starts_thinking;
     qw_map_init(&st->seen_index);
 
     size_t longest = longest_bad_word(seq->params);
@@ -98,11 +101,31 @@ void qw_sampler_state_free(qw_sampler_state *st)
     qw_mem_free(st);
 }
 
+bool qw_sampler_must_end_thinking(const qw_sampler_state *st)
+{
+    int64_t budget = st->params->thinking_token_budget;
+    return budget >= 0 && st->is_thinking && st->n_thinking >= (uint64_t)budget;
+}
+
+static void follow_thinking(qw_sampler_state *st, int32_t id)
+{
+    if (st->params->thinking_token_budget < 0) return;
+    if (id == st->think_end_id) {
+        st->is_thinking = false;
+    } else if (st->is_thinking) {
+        st->n_thinking++;
+    } else if (id == st->think_start_id) {
+        st->is_thinking = true;
+        st->n_thinking = 0;
+    }
+}
+
 void qw_sampler_state_accept(qw_sampler_state *st, int32_t id)
 {
     QW_ASSERT(st->n_output < st->max_output);
     st->n_output++;
     note_token(st, id, 1);
+    follow_thinking(st, id);
     if (st->max_recent == 0) return;
     if (st->n_recent == st->max_recent) {
         st->n_recent--;

@@ -24,6 +24,10 @@ struct qw_sampler_state {
     size_t n_seen, max_seen;
     qw_map seen_index; /* id -> index into `seen`; keys are the ids in `seen` */
 
+    int32_t think_start_id, think_end_id;
+    bool is_thinking;  /* inside a thinking block */
+    size_t n_thinking; /* tokens in it */
+
     int32_t *recent; /* the last output tokens, as many as the longest bad word needs */
     size_t n_recent, max_recent;
 };
@@ -33,5 +37,8 @@ QW_MUST_CHECK qw_status qw_sampler_state_create(qw_sampler_state **out, size_t n
                                                 const qw_sampler_sequence *seq, qw_error *err);
 /** True if repetition, frequency or presence penalty is on. */
 bool qw_sampler_has_penalty(const qw_sampling_params *params);
+
+/** True if the thinking block has used up its budget: only its end may come next. */
+bool qw_sampler_must_end_thinking(const qw_sampler_state *st);
 
 #endif

@@ -101,6 +101,7 @@ void qw_sampling_params_init(qw_sampling_params *p)
         .prompt_logprobs = QW_LOGPROBS_OFF,
         .skip_special_tokens = true,
         .spaces_between_special_tokens = true,
+        .thinking_token_budget = -1,
     };
 }
 

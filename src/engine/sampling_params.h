@@ -53,6 +53,10 @@ typedef struct qw_sampling_params {
     size_t n_bad_words;
     qw_token_seq *bad_word_ids; /* filled by whoever has the tokenizer */
     size_t n_bad_word_ids;
+    int64_t thinking_token_budget; /* tokens in a thinking block before its end is forced; -1: any
+                                      number */
+    bool starts_thinking; /* the prompt ends inside an open thinking block; set by whoever made it
+                           */
 } qw_sampling_params;
 
 #define QW_LOGPROBS_OFF (-2)

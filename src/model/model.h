@@ -70,6 +70,33 @@ QW_MUST_CHECK qw_status qw_model_dummy_checkpoint(qw_checkpoint *out, const qw_m
                                                   uint64_t seed, qw_error *err);
 void qw_model_free(qw_model *m);
 
+/** Step plans and what became of them. */
+typedef struct qw_step_stats {
+    size_t n_plans;        /* sizes of decode steps that have a plan */
+    size_t plan_bytes;     /* all memory that plans take */
+    int64_t build_ns;      /* time it took to make them, */
+    int64_t max_build_ns;  /* and for one size at most */
+    uint64_t plan_replays; /* steps that replayed a plan */
+    uint64_t eager_steps;  /* steps that ran operation by operation */
+} qw_step_stats;
+
+/**
+ * Prepare decode steps (features.md 1H): from now on a step over these pages in which every
+ * sequence has one row, and qw_model_logits, replay the smallest plan that holds their rows. All
+ * others run operation by operation, to the same bits; so does everything without this call. No
+ * step allocates.
+ *
+ * `sizes` ascend (qw_plan_sizes_make); those above max_tokens count as max_tokens. Call it
+ * between steps; plans made earlier are dropped, also when it fails. `kv` and its pages must stay;
+ * `layout` is copied. A device without plans is no
+ * failure: there are none then. Errors: no memory; the model goes on without plans.
+ */
+QW_MUST_CHECK qw_status qw_model_plan_steps(qw_model *m, const int32_t *sizes, size_t n_sizes,
+                                            uint8_t *const *kv, const qw_kv_layout *layout,
+                                            qw_error *err);
+/** Current while no step runs; borrowed until qw_model_free. */
+const qw_step_stats *qw_model_step_stats(const qw_model *m);
+
 /** Run all layers; the hidden states after the last layer stay in the model until the next call. */
 void qw_model_forward(qw_model *m, const qw_model_step *step);
 

@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "model/model.h"
 #include "model/rope.h"
+#include "model/step_plan.h"
 #include "model/weights.h"
 
 typedef struct layer {
@@ -13,6 +14,16 @@ typedef struct layer {
     float *q_norm, *k_norm;                  /* [head_dim] */
     qw_linear qkv, o, gate_up, down;
 } layer;
+
+// Steps that were prepared, and the arrays their plans read instead of the caller's.
+typedef struct planned_steps {
+    qw_step_plans forward, logits;
+    uint8_t *const *kv; /* the pages they are for */
+    qw_kv_layout layout;
+    int32_t *token_ids; /* [largest step] */
+    qw_seq_range *seqs; /* [largest step] */
+    int32_t *rows;      /* [max_logit_rows] */
+} planned_steps;
 
 struct qw_model {
     qw_backend *be;
@@ -42,6 +53,9 @@ struct qw_model {
     float *mlp;                              /* silu(gate) * up [max_tokens] */
     float *cos, *sin;                        /* [max_tokens][head_dim / 2] */
     float *logit_in, *logit_normed, *logits; /* [max_logit_rows] */
+
+    planned_steps planned;
+    qw_step_stats stats; /* engine thread only */
 };
 
 #define LAYER "model.layers.%d."
@@ -405,9 +419,23 @@ size_t qw_model_mapped_weights(const qw_model *m)
     return m->packed.mapped_size;
 }
 
+static void release_plans(qw_model *m)
+{
+    planned_steps *p = &m->planned;
+    qw_step_plans_release(&p->forward, m->be);
+    qw_step_plans_release(&p->logits, m->be);
+    qw_mem_free(p->token_ids);
+    qw_mem_free(p->seqs);
+    qw_mem_free(p->rows);
+    *p = (planned_steps){0};
+    m->stats.n_plans = m->stats.plan_bytes = 0;
+    m->stats.build_ns = m->stats.max_build_ns = 0;
+}
+
 void qw_model_free(qw_model *m)
 {
     if (!m) return;
+    release_plans(m);
     for (int i = 0; i < m->n_layers; i++) {
         m->be->linear_release(m->be, &m->layers[i].qkv);
         m->be->linear_release(m->be, &m->layers[i].o);
@@ -423,89 +451,203 @@ void qw_model_free(qw_model *m)
     qw_mem_free(m);
 }
 
-// Forward
+// Forward. `be` is the device that computes, or the recorder of a plan.
 
-static void attention_block(qw_model *m, const layer *l, const qw_model_step *step, int i_layer)
+static void attention_block(const qw_model *m, qw_backend *be, const layer *l,
+                            const qw_model_step *step, int i_layer)
 {
     const qw_model_config *c = m->config;
-    const qw_ops *op = m->be->ops;
+    const qw_ops *op = be->ops;
     float eps = (float)c->rms_norm_eps;
-    op->rms_norm(m->be, m->normed, m->hidden_stride, m->hidden, m->hidden_stride, l->input_norm,
+    op->rms_norm(be, m->normed, m->hidden_stride, m->hidden, m->hidden_stride, l->input_norm,
                  (int)c->hidden_size, eps, step->n_tokens, m->round);
-    op->linear(m->be, m->qkv, m->qkv_stride, m->normed, m->hidden_stride, &l->qkv, step->n_tokens,
+    op->linear(be, m->qkv, m->qkv_stride, m->normed, m->hidden_stride, &l->qkv, step->n_tokens,
                QW_EPILOGUE_STORE, m->round);
-    op->norm_rope_store(m->be, &(qw_qkv_args){.qkv = m->qkv,
-                                              .stride = m->qkv_stride,
-                                              .q_column = l->qkv.segment_column[0],
-                                              .k_column = l->qkv.segment_column[1],
-                                              .v_column = l->qkv.segment_column[2],
-                                              .n_heads = (int)c->num_attention_heads,
-                                              .q_norm = l->q_norm,
-                                              .k_norm = l->k_norm,
-                                              .cos = m->cos,
-                                              .sin = m->sin,
-                                              .eps = eps,
-                                              .kv = step->kv[i_layer],
-                                              .layout = step->layout,
-                                              .seqs = step->seqs,
-                                              .n_seqs = step->n_seqs,
-                                              .round = m->round});
-    op->attention(m->be, &(qw_attention_args){.out = m->heads,
-                                              .out_stride = m->heads_stride,
-                                              .q = m->qkv,
-                                              .q_stride = m->qkv_stride,
-                                              .n_heads = (int)c->num_attention_heads,
-                                              .scale = m->scale,
-                                              .kv = step->kv[i_layer],
-                                              .layout = step->layout,
-                                              .seqs = step->seqs,
-                                              .n_seqs = step->n_seqs,
-                                              .round = m->round});
-    op->linear(m->be, m->hidden, m->hidden_stride, m->heads, m->heads_stride, &l->o, step->n_tokens,
+    op->norm_rope_store(be, &(qw_qkv_args){.qkv = m->qkv,
+                                           .stride = m->qkv_stride,
+                                           .q_column = l->qkv.segment_column[0],
+                                           .k_column = l->qkv.segment_column[1],
+                                           .v_column = l->qkv.segment_column[2],
+                                           .n_heads = (int)c->num_attention_heads,
+                                           .q_norm = l->q_norm,
+                                           .k_norm = l->k_norm,
+                                           .cos = m->cos,
+                                           .sin = m->sin,
+                                           .eps = eps,
+                                           .kv = step->kv[i_layer],
+                                           .layout = step->layout,
+                                           .seqs = step->seqs,
+                                           .n_seqs = step->n_seqs,
+                                           .round = m->round});
+    op->attention(be, &(qw_attention_args){.out = m->heads,
+                                           .out_stride = m->heads_stride,
+                                           .q = m->qkv,
+                                           .q_stride = m->qkv_stride,
+                                           .n_heads = (int)c->num_attention_heads,
+                                           .scale = m->scale,
+                                           .kv = step->kv[i_layer],
+                                           .layout = step->layout,
+                                           .seqs = step->seqs,
+                                           .n_seqs = step->n_seqs,
+                                           .round = m->round});
+    op->linear(be, m->hidden, m->hidden_stride, m->heads, m->heads_stride, &l->o, step->n_tokens,
                QW_EPILOGUE_RESIDUAL, m->round);
 }
 
-static void mlp_block(qw_model *m, const layer *l, int n_tokens)
+static void mlp_block(const qw_model *m, qw_backend *be, const layer *l, int n_tokens)
 {
     const qw_model_config *c = m->config;
-    const qw_ops *op = m->be->ops;
-    op->rms_norm(m->be, m->normed, m->hidden_stride, m->hidden, m->hidden_stride,
+    const qw_ops *op = be->ops;
+    op->rms_norm(be, m->normed, m->hidden_stride, m->hidden, m->hidden_stride,
                  l->post_attention_norm, (int)c->hidden_size, (float)c->rms_norm_eps, n_tokens,
                  m->round);
-    op->linear(m->be, m->mlp, m->mlp_stride, m->normed, m->hidden_stride, &l->gate_up, n_tokens,
+    op->linear(be, m->mlp, m->mlp_stride, m->normed, m->hidden_stride, &l->gate_up, n_tokens,
                QW_EPILOGUE_SILU_MUL, m->round);
-    op->linear(m->be, m->hidden, m->hidden_stride, m->mlp, m->mlp_stride, &l->down, n_tokens,
+    op->linear(be, m->hidden, m->hidden_stride, m->mlp, m->mlp_stride, &l->down, n_tokens,
                QW_EPILOGUE_RESIDUAL, m->round);
+}
+
+static void layers(const qw_model *m, qw_backend *be, const qw_model_step *step, int n_layers)
+{
+    be->ops->embed(be, m->hidden, m->hidden_stride, &m->embed_tokens, step->token_ids,
+                   step->n_tokens);
+    for (int i = 0; i < n_layers; i++) {
+        attention_block(m, be, &m->layers[i], step, i);
+        mlp_block(m, be, &m->layers[i], step->n_tokens);
+    }
+}
+
+static void head(const qw_model *m, qw_backend *be, const int32_t *rows, int n_rows)
+{
+    const qw_ops *op = be->ops;
+    int h = (int)m->config->hidden_size;
+    op->gather_rows(be, m->logit_in, m->hidden_stride, m->hidden, m->hidden_stride, rows, n_rows,
+                    h);
+    op->rms_norm(be, m->logit_normed, m->hidden_stride, m->logit_in, m->hidden_stride,
+                 m->final_norm, h, (float)m->config->rms_norm_eps, n_rows, m->round);
+    op->linear(be, m->logits, m->logits_stride, m->logit_normed, m->hidden_stride, &m->lm_head,
+               n_rows, QW_EPILOGUE_STORE, m->round);
+}
+
+// Angles of the step's positions: the only thing that is computed outside of the operations.
+static void fill_angles(qw_model *m, const qw_model_step *step)
+{
+    QW_ASSERT(step->n_tokens >= 1 && step->n_tokens <= m->limits.max_tokens);
+    qw_rope_fill(&m->rope, m->cos, m->sin, step->positions, step->n_tokens, m->round);
 }
 
 void qw_model_forward_layers(qw_model *m, const qw_model_step *step, int n_layers)
 {
-    QW_ASSERT(step->n_tokens >= 1 && step->n_tokens <= m->limits.max_tokens);
-    qw_rope_fill(&m->rope, m->cos, m->sin, step->positions, step->n_tokens, m->round);
-    m->be->ops->embed(m->be, m->hidden, m->hidden_stride, &m->embed_tokens, step->token_ids,
-                      step->n_tokens);
-    for (int i = 0; i < n_layers; i++) {
-        attention_block(m, &m->layers[i], step, i);
-        mlp_block(m, &m->layers[i], step->n_tokens);
-    }
+    fill_angles(m, step);
+    layers(m, m->be, step, n_layers);
+}
+
+// Plans
+
+static void plan_layers(void *ctx, qw_backend *recorder, int n_rows)
+{
+    const qw_model *m = ctx;
+    const planned_steps *p = &m->planned;
+    qw_model_step step = {.n_tokens = n_rows,
+                          .token_ids = p->token_ids,
+                          .seqs = p->seqs,
+                          .n_seqs = n_rows,
+                          .kv = p->kv,
+                          .layout = &p->layout};
+    layers(m, recorder, &step, m->n_layers);
+}
+
+static void plan_head(void *ctx, qw_backend *recorder, int n_rows)
+{
+    const qw_model *m = ctx;
+    head(m, recorder, m->planned.rows, n_rows);
+}
+
+// Sequences whose number tells the recorder how many rows there are: one each.
+static void number_seqs(qw_seq_range *seqs, int n)
+{
+    for (int i = 0; i < n; i++) seqs[i] = (qw_seq_range){.first_row = i, .n_rows = 1};
+}
+
+static qw_status make_plans(qw_model *m, const int32_t *sizes, size_t n_sizes, qw_error *err)
+{
+    planned_steps *p = &m->planned;
+    int max_tokens = m->limits.max_tokens, max_rows = m->limits.max_logit_rows;
+    if (sizes[n_sizes - 1] < max_tokens) max_tokens = sizes[n_sizes - 1];
+    size_t n = (size_t)max_tokens, n_rows = (size_t)max_rows;
+    p->token_ids = qw_mem_calloc(n, sizeof *p->token_ids); // all three: until release_plans
+    p->seqs = qw_mem_array(n, sizeof *p->seqs);
+    p->rows = qw_mem_calloc(n_rows, sizeof *p->rows);
+    if (!p->token_ids || !p->seqs || !p->rows)
+        return qw_fail_memory(err, n * sizeof *p->seqs, "the rows of step plans");
+    number_seqs(p->seqs, max_tokens);
+    qw_status st =
+        qw_step_plans_make(&p->forward, m->be, sizes, n_sizes, max_tokens, plan_layers, m, err);
+    if (st == QW_OK)
+        st = qw_step_plans_make(&p->logits, m->be, sizes, n_sizes, max_rows, plan_head, m, err);
+    if (st != QW_OK) return st;
+    m->stats.n_plans = p->forward.n;
+    m->stats.plan_bytes = p->forward.size + p->logits.size + n_rows * sizeof *p->rows +
+                          n * (sizeof *p->token_ids + sizeof *p->seqs);
+    m->stats.build_ns = p->forward.build_ns + p->logits.build_ns;
+    m->stats.max_build_ns = p->forward.max_build_ns + p->logits.max_build_ns;
+    return QW_OK;
+}
+
+qw_status qw_model_plan_steps(qw_model *m, const int32_t *sizes, size_t n_sizes, uint8_t *const *kv,
+                              const qw_kv_layout *layout, qw_error *err)
+{
+    release_plans(m);
+    if (!m->be->plan_make || n_sizes == 0) return QW_OK;
+    m->planned.kv = kv;
+    m->planned.layout = *layout;
+    qw_status st = make_plans(m, sizes, n_sizes, err);
+    if (st != QW_OK) release_plans(m);
+    return st;
+}
+
+const qw_step_stats *qw_model_step_stats(const qw_model *m)
+{
+    return &m->stats;
+}
+
+// The plan for a step; NULL when there is none or the step is not what plans are made for.
+static qw_plan *plan_for(const qw_model *m, const qw_model_step *step)
+{
+    const planned_steps *p = &m->planned;
+    bool is_decode = step->n_seqs == step->n_tokens;
+    bool same_pages = step->kv == p->kv && step->layout->block_bytes == p->layout.block_bytes &&
+                      step->layout->block_size == p->layout.block_size &&
+                      step->layout->dtype == p->layout.dtype;
+    return is_decode && same_pages ? qw_step_plans_find(&p->forward, step->n_tokens) : NULL;
 }
 
 void qw_model_forward(qw_model *m, const qw_model_step *step)
 {
-    qw_model_forward_layers(m, step, m->n_layers);
+    qw_plan *plan = plan_for(m, step);
+    if (!plan) {
+        m->stats.eager_steps++;
+        qw_model_forward_layers(m, step, m->n_layers);
+        return;
+    }
+    m->stats.plan_replays++;
+    size_t n = (size_t)step->n_tokens;
+    memcpy(m->planned.token_ids, step->token_ids, n * sizeof *step->token_ids);
+    memcpy(m->planned.seqs, step->seqs, n * sizeof *step->seqs);
+    fill_angles(m, step);
+    m->be->plan_run(m->be, plan, step->n_tokens, step->n_seqs);
 }
 
 const float *qw_model_logits(qw_model *m, const int32_t *rows, int n_rows, size_t *stride)
 {
     QW_ASSERT(n_rows >= 1 && n_rows <= m->limits.max_logit_rows);
-    const qw_ops *op = m->be->ops;
-    int h = (int)m->config->hidden_size;
-    op->gather_rows(m->be, m->logit_in, m->hidden_stride, m->hidden, m->hidden_stride, rows, n_rows,
-                    h);
-    op->rms_norm(m->be, m->logit_normed, m->hidden_stride, m->logit_in, m->hidden_stride,
-                 m->final_norm, h, (float)m->config->rms_norm_eps, n_rows, m->round);
-    op->linear(m->be, m->logits, m->logits_stride, m->logit_normed, m->hidden_stride, &m->lm_head,
-               n_rows, QW_EPILOGUE_STORE, m->round);
+    qw_plan *plan = qw_step_plans_find(&m->planned.logits, n_rows);
+    if (plan) {
+        memcpy(m->planned.rows, rows, (size_t)n_rows * sizeof *rows);
+        m->be->plan_run(m->be, plan, n_rows, 0);
+    } else {
+        head(m, m->be, rows, n_rows);
+    }
     *stride = m->logits_stride;
     return m->logits;
 }

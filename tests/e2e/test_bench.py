@@ -47,8 +47,10 @@ def steps():
     check(len(rows_of(text, "linear")) == 4 * 3 * 2 * 2, text)
     check(len(rows_of(text, "head")) == 2 * 2 * 2, text)
     check(len(rows_of(text, "attn")) == 3 * 2 * 2 * 2, text)
-    check(len(rows_of(text, "step")) == 3 * 2, text)  # made-up weights are BF16
-    check(text.count("products ") == 6 and "sampling" in text, text)
+    # Made-up weights are BF16; decode steps run with a plan and without.
+    check(len(rows_of(text, "step")) == (2 * 2 + 1) * 2, text)
+    check(text.count("products ") == 6 and text.count("       plan ") == 4, text)
+    check(text.count("sampling ") == 10, text)
 
 
 def start(tmp):

@@ -79,9 +79,9 @@ static void submit(qw_engine *e, int i, result *r)
     p.prompt_logprobs = 1;
     p.ignore_eos = true;
     p.repetition_penalty = i % 5 ? 1.0 : 1.3;
-    qw_request_sink sink = {r, on_token, on_prompt_logprobs, on_logits};
+    qw_request_sink sink = {r, on_token, on_prompt_logprobs, on_logits, NULL};
     *r = (result){0};
-    assert_ok(qw_engine_submit(e, ids, (size_t)prompt_of(i, ids), &p, &sink, &err));
+    assert_ok(qw_engine_submit(e, ids, (size_t)prompt_of(i, ids), &p, NULL, &sink, NULL, &err));
 }
 
 static qw_engine *open_engine(const qw_engine_options *o)
@@ -138,8 +138,11 @@ static void test_same_bits(void **state)
         e = open_engine(&o);
         for (int i = 0; i < N_REQUESTS; i++) submit(e, i, &together[i]);
         while (qw_engine_step(e)) continue;
-        if (ways[w].n_blocks) assert_true(qw_engine_n_preemptions(e) > 0);
-        print_message("  %s: %d preemptions\n", ways[w].what, (int)qw_engine_n_preemptions(e));
+        qw_engine_stats stats;
+        qw_engine_get_stats(e, &stats);
+        if (ways[w].n_blocks) assert_true(stats.n_preemptions > 0);
+        assert_int_equal(stats.n_blocks_used, 0);
+        print_message("  %s: %d preemptions\n", ways[w].what, (int)stats.n_preemptions);
         qw_engine_close(e);
         for (int i = 0; i < N_REQUESTS; i++) check_same(&alone[i], &together[i], ways[w].what, i);
     }
@@ -166,7 +169,7 @@ static void test_children(void **state)
     static child_results all;
     int32_t ids[256];
     int n = prompt_of(3, ids);
-    qw_request_sink sink = {&all, on_child_token, NULL, NULL};
+    qw_request_sink sink = {&all, on_child_token, NULL, NULL, NULL};
     for (int run = 0; run < 2; run++) {
         for (int i = 0; i < (run ? 3 : 1); i++) {
             static result single;
@@ -178,9 +181,10 @@ static void test_children(void **state)
             p.max_tokens = 16;
             p.logprobs = 0;
             p.ignore_eos = true;
-            qw_request_sink one = {&single, on_token, NULL, NULL};
+            qw_request_sink one = {&single, on_token, NULL, NULL, NULL};
             memset(&single, 0, sizeof single);
-            assert_ok(qw_engine_submit(e, ids, (size_t)n, &p, run ? &one : &sink, &err));
+            assert_ok(
+                qw_engine_submit(e, ids, (size_t)n, &p, NULL, run ? &one : &sink, NULL, &err));
             while (qw_engine_step(e)) continue;
             if (run) check_same(&all.child[i], &single, "child and single request", i);
         }
@@ -206,11 +210,11 @@ static void test_withdraw_and_close(void **state)
     qw_engine *e = open_engine(&o);
     int n_told = 0;
     int32_t ids[] = {1, 2, 3};
-    qw_request_sink sink = {&n_told, withdraw, NULL, NULL};
+    qw_request_sink sink = {&n_told, withdraw, NULL, NULL, NULL};
     qw_sampling_params p;
     qw_sampling_params_init(&p);
     p.ignore_eos = true;
-    assert_ok(qw_engine_submit(e, ids, 3, &p, &sink, &err));
+    assert_ok(qw_engine_submit(e, ids, 3, &p, NULL, &sink, NULL, &err));
     while (qw_engine_step(e)) continue;
     assert_int_equal(n_told, 3);
     // Closing while a request runs tells its sink and leaks nothing.
@@ -232,15 +236,18 @@ static void test_bad_requests(void **state)
     qw_engine *e = open_engine(&o);
     int32_t ids[100] = {0};
     static result r;
-    qw_request_sink sink = {&r, on_token, NULL, NULL};
+    qw_request_sink sink = {&r, on_token, NULL, NULL, NULL};
     qw_sampling_params p;
     qw_sampling_params_init(&p);
-    assert_fails(qw_engine_submit(e, ids, 0, &p, &sink, &err), QW_ERR_USAGE, "empty");
-    assert_fails(qw_engine_submit(e, ids, 64, &p, &sink, &err), QW_ERR_USAGE, "64 tokens");
+    assert_fails(qw_engine_submit(e, ids, 0, &p, NULL, &sink, NULL, &err), QW_ERR_USAGE, "empty");
+    assert_fails(qw_engine_submit(e, ids, 64, &p, NULL, &sink, NULL, &err), QW_ERR_USAGE,
+                 "64 tokens");
     ids[5] = 3968;
-    assert_fails(qw_engine_submit(e, ids, 10, &p, &sink, &err), QW_ERR_USAGE, "3968 at position 5");
+    assert_fails(qw_engine_submit(e, ids, 10, &p, NULL, &sink, NULL, &err), QW_ERR_USAGE,
+                 "3968 at position 5");
     ids[5] = -1;
-    assert_fails(qw_engine_submit(e, ids, 10, &p, &sink, &err), QW_ERR_USAGE, "outside");
+    assert_fails(qw_engine_submit(e, ids, 10, &p, NULL, &sink, NULL, &err), QW_ERR_USAGE,
+                 "outside");
     assert_false(qw_engine_step(e));
     qw_engine_close(e);
 }
@@ -303,12 +310,12 @@ static void test_allocation_failures(void **state)
         p.frequency_penalty = 0.5;
         p.logprobs = 1;
         p.max_tokens = 4;
-        qw_request_sink sink = {&r, on_token, NULL, NULL};
+        qw_request_sink sink = {&r, on_token, NULL, NULL, NULL};
         memset(&r, 0, sizeof r);
         qw_mem_fail_at(n);
         qw_status st = qw_engine_open(&e, &o, &err);
         if (st == QW_OK) {
-            st = qw_engine_submit(e, ids, 3, &p, &sink, &err);
+            st = qw_engine_submit(e, ids, 3, &p, NULL, &sink, NULL, &err);
             while (st == QW_OK && qw_engine_step(e)) continue;
         }
         qw_mem_fail_at(0);

@@ -26,8 +26,12 @@ static void fma_avx2(size_t n_rounds)
 {
     __m256 acc[QW_LIMIT_ACCUMULATORS], a = _mm256_set1_ps(0.5f), b = a;
     __asm__ volatile("" : "+x"(a), "+x"(b));
+    // Hidden from the compiler: it would see twelve equal sums and compute one.
 #pragma GCC unroll 12
-    for (int i = 0; i < QW_LIMIT_ACCUMULATORS; i++) acc[i] = _mm256_setzero_ps();
+    for (int i = 0; i < QW_LIMIT_ACCUMULATORS; i++) {
+        acc[i] = _mm256_setzero_ps();
+        __asm__ volatile("" : "+x"(acc[i]));
+    }
     for (size_t r = 0; r < n_rounds; r++) {
 #pragma GCC unroll 12
         for (int i = 0; i < QW_LIMIT_ACCUMULATORS; i++) acc[i] = _mm256_fmadd_ps(a, b, acc[i]);

@@ -93,6 +93,84 @@ static void for_does_every_item_once_shuffled(void **state)
     unsetenv("QWENCH_TEST_SHUFFLE");
 }
 
+// Phases of all widths over one array: in each, item i must find what the phase before left there.
+typedef struct relay {
+    size_t n_items, grain;
+    int want; /* value to find in every item, before adding 1 */
+    int *values;
+    atomic_int *n_bad;
+} relay;
+
+static void pass_on(void *ctx, size_t begin, size_t end, int i_thread)
+{
+    relay *r = ctx;
+    (void)i_thread;
+    for (size_t i = begin; i < end; i++) {
+        // Reads what another thread wrote in the phase before: a race under TSan if not ordered.
+        size_t other = r->n_items - 1 - i;
+        if (r->values[i] != r->want || r->values[MAX_ITEMS + other] != r->want)
+            atomic_fetch_add(r->n_bad, 1);
+        r->values[i] = r->want + 1;
+    }
+}
+
+// Copy the values to the half that the next phase compares with.
+static void publish(void *ctx, size_t begin, size_t end, int i_thread)
+{
+    relay *r = ctx;
+    (void)i_thread;
+    for (size_t i = begin; i < end; i++) r->values[MAX_ITEMS + i] = r->values[i];
+}
+
+static void check_walk(qw_thread_pool *pool, size_t n_items, uint64_t seed)
+{
+    enum { N_PHASES = 60 };
+    static const size_t grains[] = {1, 3, 64, 100000};
+    static const size_t zero = 0;
+    static int values[2 * MAX_ITEMS];
+    memset(values, 0, sizeof values);
+    atomic_int n_bad = 0;
+    relay relays[N_PHASES];
+    qw_thread_phase phases[N_PHASES];
+    int n_passes = 0;
+    for (size_t i = 0; i < N_PHASES; i++) {
+        seed = seed * UINT64_C(6364136223846793005) + 1;
+        size_t grain = grains[seed >> 62];
+        relays[i] = (relay){n_items, grain, n_passes, values, &n_bad};
+        bool is_publish = i % 2 == 1, is_empty = !is_publish && seed >> 40 & 1;
+        phases[i] = (qw_thread_phase){is_publish ? publish : pass_on, &relays[i],
+                                      is_empty ? &zero : &relays[i].n_items, grain};
+        if (!is_publish && !is_empty) n_passes++;
+    }
+    qw_thread_pool_walk(pool, phases, N_PHASES);
+    assert_int_equal(atomic_load(&n_bad), 0);
+    for (size_t i = 0; i < MAX_ITEMS; i++) assert_int_equal(values[i], i < n_items ? n_passes : 0);
+}
+
+static void check_walks(int n_threads)
+{
+    static const size_t sizes[] = {0, 1, 2, 5, 64, 200};
+    qw_thread_pool *pool = new_pool(n_threads);
+    for (uint64_t round = 0; round < 8; round++) {
+        for (size_t i = 0; i < QW_ARRAY_LEN(sizes); i++) {
+            check_walk(pool, sizes[i], round * 977 + i);
+            check_for(pool, sizes[i], 3); // the two kinds of jobs share their counters
+        }
+        qw_thread_pool_set_spin(pool, round % 2 ? 0 : 50);
+    }
+    qw_thread_pool_walk(pool, NULL, 0);
+    qw_thread_pool_free(pool);
+}
+
+static void walk_does_phases_in_order(void **state)
+{
+    (void)state;
+    for (int n_threads = 1; n_threads <= 5; n_threads++) check_walks(n_threads);
+    setenv("QWENCH_TEST_SHUFFLE", "99", 1);
+    for (int n_threads = 1; n_threads <= 3; n_threads++) check_walks(n_threads);
+    unsetenv("QWENCH_TEST_SHUFFLE");
+}
+
 typedef struct order_log {
     size_t begins[32];
     size_t n;
@@ -414,6 +492,7 @@ int main(void)
         cmocka_unit_test(too_little_address_space_for_the_stacks_is_an_error),
         cmocka_unit_test(for_does_every_item_once),
         cmocka_unit_test(for_does_every_item_once_shuffled),
+        cmocka_unit_test(walk_does_phases_in_order),
         cmocka_unit_test(shuffle_changes_the_order),
         cmocka_unit_test(idle_threads_take_the_work_of_a_stuck_one),
         cmocka_unit_test(run_visits_every_thread_once),

@@ -79,29 +79,34 @@ static qw_status make_sample(qw_bench_case *out)
 }
 
 // The model goes with the last of its rows.
-static qw_status make_step(qw_bench_case *out, int m)
+static qw_status make_step(qw_bench_case *out, int m, bool planned)
 {
     qw_status st = qw_bench_step_model_new(&model, &env, 20, &err);
     if (st != QW_OK) return st;
     st = m > 3 ? qw_bench_prefill_step_case(out, model, m, &err)
-               : qw_bench_decode_step_case(out, model, m, 33, &err);
+               : qw_bench_decode_step_case(out, model, m, 33, planned, &err);
     qw_bench_step_model_drop(model);
     return st;
 }
 
 static qw_status make_decode_step(qw_bench_case *out)
 {
-    return make_step(out, 3);
+    return make_step(out, 3, false);
+}
+
+static qw_status make_planned_step(qw_bench_case *out)
+{
+    return make_step(out, 3, true);
 }
 
 static qw_status make_prefill_step(qw_bench_case *out)
 {
-    return make_step(out, 20);
+    return make_step(out, 20, false);
 }
 
 static maker *const makers[] = {
     make_gate_up, make_head,   make_decode_attention, make_prefill_attention, make_norm,
-    make_rope,    make_sample, make_decode_step,      make_prefill_step,
+    make_rope,    make_sample, make_decode_step,      make_planned_step,      make_prefill_step,
 };
 
 static void test_run(void **unused)
@@ -115,7 +120,7 @@ static void test_run(void **unused)
         char parts[160] = "";
         if (c.describe_parts) {
             c.describe_parts(c.ctx, parts, sizeof parts);
-            assert_non_null(strstr(parts, "products "));
+            assert_non_null(strstr(parts, makers[i] == make_planned_step ? "plan " : "products "));
         }
         qw_bench_case_release(&c);
         qw_bench_case_release(&c);

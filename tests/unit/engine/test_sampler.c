@@ -32,7 +32,8 @@ static qw_sampling_params neutral(double temperature)
                                 .n = 1,
                                 .max_tokens = 1,
                                 .logprobs = QW_LOGPROBS_OFF,
-                                .prompt_logprobs = QW_LOGPROBS_OFF};
+                                .prompt_logprobs = QW_LOGPROBS_OFF,
+                                .thinking_token_budget = -1};
 }
 
 static qw_sampler *new_sampler(size_t n_vocab)
@@ -644,6 +645,43 @@ static void sampling_allocates_nothing(void **state)
     qw_sampler_free(s);
 }
 
+// After so many tokens inside a thinking block its end comes, whatever the logits and masks say.
+static void test_thinking_budget(void **state)
+{
+    (void)state;
+    enum { V = 40, START = 3, END = 4 };
+    float z[V];
+    for (int i = 0; i < V; i++) z[i] = (float)-i; // 0 is the best
+    qw_sampler *s = new_sampler(V);
+    int32_t allowed[] = {0, 1, START};
+    for (int64_t budget = -1; budget < 4; budget++)
+        for (int starts = 0; starts < 2; starts++) {
+            qw_sampling_params p = neutral(starts ? 1.0 : 0.0);
+            p.thinking_token_budget = budget;
+            p.starts_thinking = starts;
+            p.allowed_token_ids = allowed;
+            p.n_allowed_token_ids = QW_ARRAY_LEN(allowed);
+            qw_sampler_sequence seq = {
+                .params = &p, .think_start_id = START, .think_end_id = END, .max_output = 20};
+            qw_sampler_state *st = NULL;
+            assert_ok(qw_sampler_state_new(&st, s, &seq, &err));
+            for (int block = 0; block < 2; block++) {
+                if (block > 0 || !starts) {
+                    assert_int_not_equal(sample(s, st, z), END); // outside
+                    qw_sampler_state_accept(st, START);
+                }
+                for (int64_t i = 0; i < (budget < 0 ? 5 : budget); i++) {
+                    assert_int_not_equal(sample(s, st, z), END);
+                    qw_sampler_state_accept(st, i == 1 ? START : 0); // a second start counts too
+                }
+                if (budget >= 0) assert_int_equal(sample(s, st, z), END);
+                qw_sampler_state_accept(st, END);
+            }
+            qw_sampler_state_free(st);
+        }
+    qw_sampler_free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -661,6 +699,7 @@ int main(void)
         cmocka_unit_test(a_large_vocabulary_is_exact_too),
         cmocka_unit_test(failed_allocations_leave_nothing),
         cmocka_unit_test(sampling_allocates_nothing),
+        cmocka_unit_test(test_thinking_budget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -83,12 +83,12 @@ static const uint8_t *attn_values(const attn_work *w, int pos)
 }
 
 // Scores of P sub-tiles for 1 to GEMM_ROWS queries; two sub-tiles only where registers allow.
-V16_INLINE void attn_score_rows(int n_rows, int P, gemm_kind kind, bool prefetch,
+V16_INLINE void attn_score_rows(int n_rows, int P, gemm_kind kind, gemm_fetch fetch,
                                 const gemm_block *b)
 {
 #define ROWS(R)                                                                                    \
     case R:                                                                                        \
-        if (P != 2 || (R) <= ATTN_PAIR_ROWS) gemm_tile(R, P, kind, prefetch, b);                     \
+        if (P != 2 || (R) <= ATTN_PAIR_ROWS) gemm_tile(R, P, kind, fetch, b);                      \
         break
     switch (n_rows) {
         ROWS(1);
@@ -102,12 +102,18 @@ V16_INLINE void attn_score_rows(int n_rows, int P, gemm_kind kind, bool prefetch
 #undef ROWS
 }
 
-static void attn_prefetch(const uint8_t *p, size_t size)
+// K of the first tile; later ones come while the tile before them is worked on.
+static void attn_prefetch_keys(const attn_work *w, int pos)
 {
-    for (size_t i = 0; i < size; i += 64) v16_prefetch(p + i);
+    int end = w->t->first_pos + w->t->n_rows;
+    for (int s = pos; s < pos + QW_ATTN_TILE && s < end; s += 16) {
+        const uint8_t *k = attn_keys(w, s);
+        for (size_t i = 0; i < 16 * attn_value_size(w); i += 64) v16_prefetch(k + i);
+    }
 }
 
-// Straight from the pages, for the queries from q0 on.
+// Straight from the pages, for the queries from q0 on. As each line of K is used, one of V is
+// fetched, so that memory is never idle and never has more asked of it than it can take.
 V16_INLINE void attn_scores_direct(attn_work *w, gemm_kind kind, int pos, int n_sub, int q0)
 {
     for (int q = q0, n; q < w->n_queries; q += n) {
@@ -119,14 +125,14 @@ V16_INLINE void attn_scores_direct(attn_work *w, gemm_kind kind, int pos, int n_
                         .n_pairs = w->d / 2};
         for (int s = 0; s < n_sub; b.c += 16, s++) {
             b.w = attn_keys(w, pos + 16 * s);
-            if (q == q0) attn_prefetch(attn_values(w, pos + 16 * s), 16 * attn_value_size(w));
+            b.ahead[0] = attn_values(w, pos + 16 * s);
             if (s + 1 < n_sub && n <= ATTN_PAIR_ROWS) {
                 b.panel_stride = attn_keys(w, pos + 16 * ++s) - b.w;
-                if (q == q0) attn_prefetch(attn_values(w, pos + 16 * s), 16 * attn_value_size(w));
-                attn_score_rows(n, 2, kind, true, &b);
+                b.ahead[1] = attn_values(w, pos + 16 * s);
+                attn_score_rows(n, 2, kind, GEMM_FETCH_AHEAD, &b);
                 b.c += 16;
             } else {
-                attn_score_rows(n, 1, kind, true, &b);
+                attn_score_rows(n, 1, kind, GEMM_FETCH_AHEAD, &b);
             }
         }
     }
@@ -165,9 +171,9 @@ static void attn_scores_many(attn_work *w, int pos, int n_sub, int q0)
                             .n_pairs = w->d / 2};
             int n = w->n_queries - q < GEMM_ROWS ? w->n_queries - q : GEMM_ROWS;
             if (wide == 1)
-                attn_score_rows(n, 1, GEMM_F32, false, &b);
+                attn_score_rows(n, 1, GEMM_F32, GEMM_FETCH_NONE, &b);
             else
-                attn_score_rows(n, GEMM_WIDE(GEMM_ROWS), GEMM_F32, false, &b);
+                attn_score_rows(n, GEMM_WIDE(GEMM_ROWS), GEMM_F32, GEMM_FETCH_NONE, &b);
         }
         s += wide;
     }
@@ -230,76 +236,86 @@ static void attn_softmax(attn_work *w, int q, int count)
     for (int i = 0; i < w->dp; i += 16) v16_store(a + i, v16_mul(v16_load(a + i), v16_set1(c)));
 }
 
-// a[R][16 P] += sum over n positions of p[r][j] * v[j], j ascending. `stride`: bytes from one
-// position to the next. Panels: 16 dims each; a row of a bf16 page holds two side by side.
-V16_INLINE void attn_value_tile(int R, int P, gemm_kind kind, float *a, size_t a_stride,
-                                const float *p, const uint8_t *v, size_t stride, size_t panel_size,
-                                int n)
+// Sub-tiles of a tile, 16 positions each: V of this one, and the K that is needed next.
+typedef struct attn_pages {
+    const uint8_t *v[4], *next_k[4];
+} attn_pages;
+
+static attn_pages attn_pages_at(const attn_work *w, int pos)
 {
-    v16 acc[6][GEMM_MAX_WIDE];
-    V16_UNROLL
-    for (int r = 0; r < R; r++) {
-        V16_UNROLL
-        for (int i = 0; i < P; i++) acc[r][i] = v16_load(a + (size_t)r * a_stride + 16 * i);
+    attn_pages pages;
+    int end = w->t->first_pos + w->t->n_rows, next = pos + QW_ATTN_TILE;
+    for (int s = 0; s < 4; s++) {
+        // Beyond the last position there is no block: the first one again, which is in the cache.
+        pages.v[s] = attn_values(w, pos + 16 * s < end ? pos + 16 * s : pos);
+        pages.next_k[s] = next + 16 * s < end ? attn_keys(w, next + 16 * s) : pages.v[0];
     }
-    for (int j = 0; j < n; j++) {
-        V16_UNROLL
-        for (int i = 0; i < P; i++) {
-            v16 x = kind == GEMM_F32 ? v16_load((const float *)(v + (size_t)i * panel_size))
-                    : i == 0         ? v16_bf16_even(v)
-                                     : v16_bf16_odd(v);
-            V16_UNROLL
-            for (int r = 0; r < R; r++)
-                acc[r][i] = v16_mac(x, v16_set1(p[r * QW_ATTN_TILE + j]), acc[r][i]);
-        }
-        v += stride;
-    }
-    V16_UNROLL
-    for (int r = 0; r < R; r++) {
-        V16_UNROLL
-        for (int i = 0; i < P; i++) v16_store(a + (size_t)r * a_stride + 16 * i, acc[r][i]);
-    }
+    return pages;
 }
 
-// Positions [j0, j1) of the tile at `pos` for n_rows queries, straight from the pages.
-V16_INLINE void attn_values_few(attn_work *w, gemm_kind kind, int q, int n_rows, int pos, int j0,
-                                int j1)
+// The next K's lines in turn: 16 of them (pairs of them, fp32) for 16 positions and 32 dims of V.
+static const uint8_t *attn_ahead(const attn_work *w, const attn_pages *pages, int i_dims, int s,
+                                 size_t line)
 {
-    size_t dp = (size_t)w->dp, stride = attn_value_size(w);
+    int n_dims = w->dp / 32, i = 4 * i_dims + s;
+    return pages->next_k[i / n_dims] + (size_t)(i % n_dims) * 16 * line;
+}
+
+// Positions [j0, j1) for R queries, straight from the pages, 32 dims at a time.
+V16_INLINE void attn_values_few(attn_work *w, const attn_pages *pages, gemm_kind kind, int R, int q,
+                                int j0, int j1)
+{
+    const size_t dp = (size_t)w->dp, stride = attn_value_size(w),
+                 line = kind == GEMM_F32 ? 128 : 64;
     const float *p = w->p + (size_t)q * QW_ATTN_TILE;
-    for (int j = j0, n; j < j1; j += n) {
-        int in_block = w->t->layout->block_size - (pos + j) % w->t->layout->block_size;
-        n = j1 - j < in_block ? j1 - j : in_block;
-        const uint8_t *v = attn_values(w, pos + j);
-        float *a = w->a + (size_t)q * dp;
-        for (int i = 0; i < w->dp; i += 32, a += 32, v += kind == GEMM_F32 ? 128 : 64) {
-            if (n_rows == 1)
-                attn_value_tile(1, 2, kind, a, dp, p + j, v, stride, 64, n);
-            else if (n_rows == 2)
-                attn_value_tile(2, 2, kind, a, dp, p + j, v, stride, 64, n);
-            else
-                attn_value_tile(3, 2, kind, a, dp, p + j, v, stride, 64, n);
+    for (int i = 0; i < w->dp / 32; i++) {
+        float *a = w->a + (size_t)q * dp + 32 * i;
+        v16 acc[3][2];
+        V16_UNROLL
+        for (int r = 0; r < R; r++) {
+            acc[r][0] = v16_load(a + (size_t)r * dp);
+            acc[r][1] = v16_load(a + (size_t)r * dp + 16);
+        }
+        for (int j = j0; j < j1;) {
+            int s = j / 16, end = 16 * s + 16 < j1 ? 16 * s + 16 : j1;
+            const uint8_t *v = pages->v[s] + (size_t)(j % 16) * stride + (size_t)i * line;
+            const uint8_t *ahead = attn_ahead(w, pages, i, s, line);
+            for (; j < end; j++, v += stride, ahead += line) {
+                v16_prefetch(ahead);
+                if (kind == GEMM_F32) v16_prefetch(ahead + 64);
+                v16 low = kind == GEMM_F32 ? v16_load((const float *)v) : v16_bf16_even(v);
+                v16 high = kind == GEMM_F32 ? v16_load((const float *)v + 16) : v16_bf16_odd(v);
+                V16_UNROLL
+                for (int r = 0; r < R; r++) {
+                    v16 x = v16_set1(p[r * QW_ATTN_TILE + j]);
+                    acc[r][0] = v16_mac(low, x, acc[r][0]);
+                    acc[r][1] = v16_mac(high, x, acc[r][1]);
+                }
+            }
+        }
+        V16_UNROLL
+        for (int r = 0; r < R; r++) {
+            v16_store(a + (size_t)r * dp, acc[r][0]);
+            v16_store(a + (size_t)r * dp + 16, acc[r][1]);
         }
     }
-}
-
-// The next tile's K, while this one's V is used.
-static void attn_prefetch_next(const attn_work *w, int pos)
-{
-    int end = w->t->first_pos + w->t->n_rows;
-    for (int s = pos; s < pos + QW_ATTN_TILE && s < end; s += 16)
-        attn_prefetch(attn_keys(w, s), 16 * attn_value_size(w));
 }
 
 // Queries in groups of up to three: those positions that all of a group see, then the rest.
 V16_INLINE void attn_add_few(attn_work *w, gemm_kind kind, int pos, int q0)
 {
-    attn_prefetch_next(w, pos + QW_ATTN_TILE);
+    attn_pages pages = attn_pages_at(w, pos);
     for (int q = q0, n; q < w->n_queries; q += n) {
-        n = w->n_queries - q < 3 ? w->n_queries - q : 3;
-        attn_values_few(w, kind, q, n, pos, 0, w->count[q]);
+        int left = w->n_queries - q, n_groups = (left + 2) / 3, seen = w->count[q];
+        n = (left + n_groups - 1) / n_groups;
+        if (n == 1)
+            attn_values_few(w, &pages, kind, 1, q, 0, seen);
+        else if (n == 2)
+            attn_values_few(w, &pages, kind, 2, q, 0, seen);
+        else
+            attn_values_few(w, &pages, kind, 3, q, 0, seen);
         for (int i = q + 1; i < q + n; i++)
-            attn_values_few(w, kind, i, 1, pos, w->count[q], w->count[i]);
+            if (w->count[i] > seen) attn_values_few(w, &pages, kind, 1, i, seen, w->count[i]);
     }
 }
 
@@ -319,20 +335,46 @@ static void attn_widen_values(attn_work *w, int pos, int n)
     }
 }
 
+// a[R][16 P] += sum over n positions of p[r][j] * v[j], j ascending; v: panels of 16 dims, widened.
+V16_INLINE void attn_value_tile(int R, int P, float *a, size_t a_stride, const float *p,
+                                const float *v, int n)
+{
+    v16 acc[GEMM_ROWS][GEMM_MAX_WIDE];
+    V16_UNROLL
+    for (int r = 0; r < R; r++) {
+        V16_UNROLL
+        for (int i = 0; i < P; i++) acc[r][i] = v16_load(a + (size_t)r * a_stride + 16 * i);
+    }
+    for (int j = 0; j < n; j++, v += 16) {
+        V16_UNROLL
+        for (int i = 0; i < P; i++) {
+            v16 x = v16_load(v + 16 * QW_ATTN_TILE * i);
+            V16_UNROLL
+            for (int r = 0; r < R; r++)
+                acc[r][i] = v16_mac(x, v16_set1(p[r * QW_ATTN_TILE + j]), acc[r][i]);
+        }
+    }
+    V16_UNROLL
+    for (int r = 0; r < R; r++) {
+        V16_UNROLL
+        for (int i = 0; i < P; i++) v16_store(a + (size_t)r * a_stride + 16 * i, acc[r][i]);
+    }
+}
+
 // Positions [j0, j1) for n_rows queries and P panels of dims from `panel` on.
 V16_INLINE void attn_values_wide(attn_work *w, int P, int panel, int q, int n_rows, int j0, int j1)
 {
-    const size_t dp = (size_t)w->dp, size = 64 * QW_ATTN_TILE;
-    const uint8_t *v = (const uint8_t *)w->v_wide + (size_t)panel * size + 64 * (size_t)j0;
+    const size_t dp = (size_t)w->dp;
+    const float *v = w->v_wide + 16 * (panel * QW_ATTN_TILE + j0);
     const float *p = w->p + q * QW_ATTN_TILE + j0;
     float *a = w->a + (size_t)q * dp + 16 * panel;
     switch (n_rows) {
-    case 1: attn_value_tile(1, P, GEMM_F32, a, dp, p, v, 64, size, j1 - j0); break;
-    case 2: attn_value_tile(2, P, GEMM_F32, a, dp, p, v, 64, size, j1 - j0); break;
-    case 3: attn_value_tile(3, P, GEMM_F32, a, dp, p, v, 64, size, j1 - j0); break;
-    case 4: attn_value_tile(4, P, GEMM_F32, a, dp, p, v, 64, size, j1 - j0); break;
-    case 5: attn_value_tile(5, P, GEMM_F32, a, dp, p, v, 64, size, j1 - j0); break;
-    default: attn_value_tile(6, P, GEMM_F32, a, dp, p, v, 64, size, j1 - j0); break;
+    case 1: attn_value_tile(1, P, a, dp, p, v, j1 - j0); break;
+    case 2: attn_value_tile(2, P, a, dp, p, v, j1 - j0); break;
+    case 3: attn_value_tile(3, P, a, dp, p, v, j1 - j0); break;
+    case 4: attn_value_tile(4, P, a, dp, p, v, j1 - j0); break;
+    case 5: attn_value_tile(5, P, a, dp, p, v, j1 - j0); break;
+    default: attn_value_tile(6, P, a, dp, p, v, j1 - j0); break;
     }
 }
 
@@ -407,6 +449,7 @@ static void attn_segment(attn_work *w, int begin, int end)
 {
     for (int q = attn_first_query(w, begin); q < w->n_queries; q++)
         attn_reset(&w->m[q], &w->l[q], w->a + (size_t)q * (size_t)w->dp, w->dp);
+    attn_prefetch_keys(w, begin);
     for (int pos = begin; pos < end; pos += QW_ATTN_TILE)
         attn_tile(w, pos, attn_first_query(w, pos));
 }

@@ -18,27 +18,27 @@ enum {
 // One copy of the register tiles per kind of operand.
 static void gemm_stream_bf16(int n_rows, gemm_block b, int n_panels)
 {
-    gemm_rows(n_rows, GEMM_BF16, true, b, n_panels);
+    gemm_rows(n_rows, GEMM_BF16, GEMM_FETCH_PANELS, b, n_panels);
 }
 
 static void gemm_stream_f16(int n_rows, gemm_block b, int n_panels)
 {
-    gemm_rows(n_rows, GEMM_F16, true, b, n_panels);
+    gemm_rows(n_rows, GEMM_F16, GEMM_FETCH_PANELS, b, n_panels);
 }
 
 static void gemm_stream_f32(int n_rows, gemm_block b, int n_panels)
 {
-    gemm_rows(n_rows, GEMM_F32, true, b, n_panels);
+    gemm_rows(n_rows, GEMM_F32, GEMM_FETCH_PANELS, b, n_panels);
 }
 
 static void gemm_slab_bf16(int n_rows, gemm_block b, int n_panels)
 {
-    gemm_rows(n_rows, GEMM_BF16, false, b, n_panels);
+    gemm_rows(n_rows, GEMM_BF16, GEMM_FETCH_NONE, b, n_panels);
 }
 
 static void gemm_slab_f32(int n_rows, gemm_block b, int n_panels)
 {
-    gemm_rows(n_rows, GEMM_F32, false, b, n_panels);
+    gemm_rows(n_rows, GEMM_F32, GEMM_FETCH_NONE, b, n_panels);
 }
 
 // Widen a block of panels: fp32 panels of n_pairs pairs, one after the other.
@@ -101,29 +101,29 @@ void QW_LEVEL(qw_gemm_bf16)(float *restrict c, size_t c_stride, const void *rest
                             int n_panels, const float *restrict x, size_t x_stride, int n_rows,
                             int kp)
 {
-    gemm_block b = {c, c_stride, w, (ptrdiff_t)kp * 32, x, x_stride, kp / 2, false};
+    gemm_block b = {c, c_stride, w, (ptrdiff_t)kp * 32, x, x_stride, kp / 2, false, {NULL, NULL}};
     if (n_rows <= GEMM_ROWS)
         gemm_stream_bf16(n_rows, b, n_panels);
     else if (n_rows < GEMM_EXPAND_BF16)
         gemm_many(GEMM_BF16, false, b, n_panels, n_rows, kp);
     else
-        gemm_many(GEMM_BF16, true, b, n_panels, n_rows, kp);
+        gemm_many(GEMM_BF16, GEMM_FETCH_PANELS, b, n_panels, n_rows, kp);
 }
 
 void QW_LEVEL(qw_gemm_f16)(float *restrict c, size_t c_stride, const void *restrict w, int n_panels,
                            const float *restrict x, size_t x_stride, int n_rows, int kp)
 {
-    gemm_block b = {c, c_stride, w, (ptrdiff_t)kp * 32, x, x_stride, kp / 2, false};
+    gemm_block b = {c, c_stride, w, (ptrdiff_t)kp * 32, x, x_stride, kp / 2, false, {NULL, NULL}};
     if (n_rows < GEMM_EXPAND_F16)
         gemm_stream_f16(n_rows, b, n_panels);
     else
-        gemm_many(GEMM_F16, true, b, n_panels, n_rows, kp);
+        gemm_many(GEMM_F16, GEMM_FETCH_PANELS, b, n_panels, n_rows, kp);
 }
 
 void QW_LEVEL(qw_gemm_f32)(float *restrict c, size_t c_stride, const void *restrict w, int n_panels,
                            const float *restrict x, size_t x_stride, int n_rows, int kp)
 {
-    gemm_block b = {c, c_stride, w, (ptrdiff_t)kp * 64, x, x_stride, kp / 2, false};
+    gemm_block b = {c, c_stride, w, (ptrdiff_t)kp * 64, x, x_stride, kp / 2, false, {NULL, NULL}};
     if (n_rows <= GEMM_ROWS)
         gemm_stream_f32(n_rows, b, n_panels);
     else

@@ -34,6 +34,10 @@ V16_INLINE v16 gemm_even(gemm_kind kind, const uint8_t *row)
     return kind == GEMM_BF16 ? v16_bf16_even(row) : v16_f16_even(row);
 }
 
+// What a tile brings into the cache while it computes: nothing, its own panels further on, or as
+// many bytes of something that is needed afterwards.
+typedef enum gemm_fetch { GEMM_FETCH_NONE, GEMM_FETCH_PANELS, GEMM_FETCH_AHEAD } gemm_fetch;
+
 // One operand set: `n_pairs` pairs of k of panels that lie `panel_stride` bytes apart.
 typedef struct gemm_block {
     float *c;
@@ -43,7 +47,8 @@ typedef struct gemm_block {
     const float *x; /* GEMM_DOT: words */
     size_t x_stride;
     int n_pairs;
-    bool add; /* continue the sums in c */
+    bool add;                /* continue the sums in c */
+    const uint8_t *ahead[2]; /* GEMM_FETCH_AHEAD, up to two panels: a stream for each */
 } gemm_block;
 
 // acc[r][p] += w[p] * x[r], one k. Few rows: panel by panel, which keeps one in registers.
@@ -94,7 +99,7 @@ V16_INLINE void gemm_step_dot(int R, int P, v16 acc[GEMM_ROWS][GEMM_MAX_WIDE], c
 #endif
 
 // c[R][16 P] of one block, in registers.
-V16_INLINE void gemm_tile(int R, int P, gemm_kind kind, bool prefetch, const gemm_block *b)
+V16_INLINE void gemm_tile(int R, int P, gemm_kind kind, gemm_fetch fetch, const gemm_block *b)
 {
     const size_t pair_size = kind == GEMM_F32 ? 128 : 64;
     const size_t c_stride = b->c_stride, x_stride = b->x_stride;
@@ -111,9 +116,11 @@ V16_INLINE void gemm_tile(int R, int P, gemm_kind kind, bool prefetch, const gem
     }
     for (int i = b->n_pairs; i > 0; i--) {
         V16_UNROLL
-        for (int p = 0; p < P && prefetch; p++) {
-            v16_prefetch(w + p * panel_stride + GEMM_PREFETCH);
-            if (kind == GEMM_F32) v16_prefetch(w + p * panel_stride + GEMM_PREFETCH + 64);
+        for (int p = 0; p < P && fetch != GEMM_FETCH_NONE; p++) {
+            const uint8_t *at = fetch == GEMM_FETCH_AHEAD ? b->ahead[p] + (w - b->w)
+                                                          : w + p * panel_stride + GEMM_PREFETCH;
+            v16_prefetch(at);
+            if (kind == GEMM_F32) v16_prefetch(at + 64);
         }
 #if defined(V16_HAS_DOT)
         if (kind == GEMM_DOT) {
@@ -136,31 +143,32 @@ V16_INLINE void gemm_tile(int R, int P, gemm_kind kind, bool prefetch, const gem
 }
 
 // All panels of a block for R rows.
-V16_INLINE void gemm_strip(const int R, gemm_kind kind, bool prefetch, gemm_block b, int n_panels)
+V16_INLINE void gemm_strip(const int R, gemm_kind kind, gemm_fetch fetch, gemm_block b,
+                           int n_panels)
 {
     const int P = GEMM_WIDE(R);
     for (; n_panels >= P; n_panels -= P) {
-        gemm_tile(R, P, kind, prefetch, &b);
+        gemm_tile(R, P, kind, fetch, &b);
         b.w += P * b.panel_stride;
         b.c += 16 * P;
     }
     for (; P > 1 && n_panels > 0; n_panels--) {
-        gemm_tile(R, 1, kind, prefetch, &b);
+        gemm_tile(R, 1, kind, fetch, &b);
         b.w += b.panel_stride;
         b.c += 16;
     }
 }
 
 // The same for 1 to GEMM_ROWS rows.
-V16_INLINE void gemm_rows(int n_rows, gemm_kind kind, bool prefetch, gemm_block b, int n_panels)
+V16_INLINE void gemm_rows(int n_rows, gemm_kind kind, gemm_fetch fetch, gemm_block b, int n_panels)
 {
     switch (n_rows) {
-    case 1: gemm_strip(1, kind, prefetch, b, n_panels); break;
-    case 2: gemm_strip(2, kind, prefetch, b, n_panels); break;
-    case 3: gemm_strip(3, kind, prefetch, b, n_panels); break;
-    case 4: gemm_strip(4, kind, prefetch, b, n_panels); break;
-    case 5: gemm_strip(5, kind, prefetch, b, n_panels); break;
-    case 6: gemm_strip(6, kind, prefetch, b, n_panels); break;
+    case 1: gemm_strip(1, kind, fetch, b, n_panels); break;
+    case 2: gemm_strip(2, kind, fetch, b, n_panels); break;
+    case 3: gemm_strip(3, kind, fetch, b, n_panels); break;
+    case 4: gemm_strip(4, kind, fetch, b, n_panels); break;
+    case 5: gemm_strip(5, kind, fetch, b, n_panels); break;
+    case 6: gemm_strip(6, kind, fetch, b, n_panels); break;
     default: break;
     }
 }

@@ -17,7 +17,7 @@ static void pack_rows(uint32_t *out, const float *x, size_t x_stride, int n_rows
 
 static void run_block(int n_rows, gemm_block b, int n_panels)
 {
-    gemm_rows(n_rows, GEMM_DOT, true, b, n_panels);
+    gemm_rows(n_rows, GEMM_DOT, GEMM_FETCH_PANELS, b, n_panels);
 }
 
 void qw_gemm_bf16_x16_avx512bf16(float *restrict c, size_t c_stride, const void *restrict w,

@@ -1,0 +1,239 @@
+// Products and row-wise operations on CPU: each is cut into items whose outputs are computed whole
+// by one thread, so that results do not depend on who computes what (cpu-kernels.md 4).
+
+#include "backend/cpu/cpu_device.h"
+#include "backend/cpu/pack.h"
+
+// Products
+
+typedef struct linear_job {
+    const cpu_device *device;
+    float *y;
+    size_t y_stride;
+    const float *x;
+    size_t x_stride;
+    const qw_linear *w;
+    const cpu_extent *extent;
+    size_t n_groups; /* of panels: the items */
+    qw_epilogue epilogue;
+    bool round;
+    qw_gemm_fn *gemm;
+} linear_job;
+
+static void linear_epilogue(const linear_job *job, float *t, int first_panel, int n_panels,
+                            size_t row)
+{
+    const qw_kernels *k = &job->device->kernels;
+    int n = 16 * n_panels;
+    float *y = job->y + row * job->y_stride;
+    if (job->w->bias) {
+        const float *bias = job->w->bias + 16 * (size_t)first_panel;
+        for (int i = 0; i < n; i++) t[i] += bias[i];
+    }
+    switch (job->epilogue) {
+    case QW_EPILOGUE_STORE: k->store(y + 16 * (size_t)first_panel, t, n, job->round); break;
+    case QW_EPILOGUE_RESIDUAL: k->residual(y + 16 * (size_t)first_panel, t, n, job->round); break;
+    case QW_EPILOGUE_SILU_MUL:
+        for (int p = 0; p < n_panels; p += 2)
+            k->silu_mul(y + 8 * (size_t)(first_panel + p), t + 16 * p, t + 16 * p + 16, 16,
+                        job->round);
+        break;
+    }
+}
+
+static void linear_items(void *ctx, size_t begin, size_t end, int i_thread)
+{
+    const linear_job *job = ctx;
+    const size_t n_rows = job->extent->n_rows, c_stride = 16 * CPU_GROUP_PANELS;
+    float *c = cpu_scratch(job->device, i_thread);
+    for (size_t g = begin; g < end; g++) {
+        int first = (int)g * CPU_GROUP_PANELS;
+        int n_panels = cpu_min(CPU_GROUP_PANELS, job->w->n_panels - first);
+        const uint8_t *panels =
+            (const uint8_t *)job->w->panels + (size_t)first * job->w->panel_size;
+        for (size_t m0 = 0; m0 < n_rows; m0 += CPU_MAX_ROWS) {
+            size_t n = n_rows - m0 < CPU_MAX_ROWS ? n_rows - m0 : CPU_MAX_ROWS;
+            job->gemm(c, c_stride, panels, n_panels, job->x + m0 * job->x_stride, job->x_stride,
+                      (int)n, job->w->kp);
+            for (size_t m = 0; m < n; m++)
+                linear_epilogue(job, c + m * c_stride, first, n_panels, m0 + m);
+        }
+    }
+}
+
+static qw_gemm_fn *gemm_of(const qw_kernels *k, qw_dtype dtype, bool round)
+{
+    if (dtype == QW_DTYPE_BF16) return round ? k->gemm_bf16_x16 : k->gemm_bf16;
+    return dtype == QW_DTYPE_F16 ? k->gemm_f16 : k->gemm_f32;
+}
+
+void qw_cpu_linear(qw_backend *be, float *y, size_t y_stride, const float *x, size_t x_stride,
+                   const qw_linear *w, int n_rows, qw_epilogue epilogue, bool round)
+{
+    const cpu_backend *cpu = cpu_self(be);
+    cpu_extent own;
+    linear_job job = {
+        .device = cpu->device,
+        .y = y,
+        .y_stride = y_stride,
+        .x = x,
+        .x_stride = x_stride,
+        .w = w,
+        .extent = qw_cpu_extent(cpu, &own, n_rows, 0),
+        .n_groups = ((size_t)w->n_panels + CPU_GROUP_PANELS - 1) / CPU_GROUP_PANELS,
+        .epilogue = epilogue,
+        .round = round,
+        .gemm = gemm_of(&cpu->device->kernels, w->dtype, round),
+    };
+    // A chunk is at least 64 KiB of weights: one atomic per 6 us of reading.
+    size_t item_size = CPU_GROUP_PANELS * w->panel_size;
+    size_t grain = item_size >= 65536 ? 1 : (65536 + item_size - 1) / item_size;
+    if (n_rows > 16) grain = 1;
+    qw_cpu_submit(cpu, linear_items, &job, sizeof job, &job.n_groups, grain);
+}
+
+// Row-wise operations
+
+typedef struct rows_job {
+    const cpu_device *device;
+    float *y;
+    size_t y_stride;
+    const float *x;
+    size_t x_stride;
+    const float *weight;
+    const int32_t *rows;
+    const qw_host_matrix *table;
+    int n;
+    float eps;
+    bool round;
+} rows_job;
+
+static void submit_rows(const cpu_backend *cpu, qw_range_fn *fn, rows_job *job, int n_rows,
+                        size_t grain)
+{
+    cpu_extent own;
+    const cpu_extent *extent = qw_cpu_extent(cpu, &own, n_rows, 0);
+    qw_cpu_submit(cpu, fn, job, sizeof *job, &extent->n_rows, grain);
+}
+
+static void rms_norm_items(void *ctx, size_t begin, size_t end, int i_thread)
+{
+    (void)i_thread;
+    const rows_job *job = ctx;
+    for (size_t i = begin; i < end; i++)
+        job->device->kernels.rms_norm(job->y + i * job->y_stride, job->x + i * job->x_stride,
+                                      job->weight, job->n, job->eps, job->round);
+}
+
+void qw_cpu_rms_norm(qw_backend *be, float *y, size_t y_stride, const float *x, size_t x_stride,
+                     const float *weight, int n, float eps, int n_rows, bool round)
+{
+    const cpu_backend *cpu = cpu_self(be);
+    rows_job job = {.device = cpu->device,
+                    .y = y,
+                    .y_stride = y_stride,
+                    .x = x,
+                    .x_stride = x_stride,
+                    .weight = weight,
+                    .n = n,
+                    .eps = eps,
+                    .round = round};
+    submit_rows(cpu, rms_norm_items, &job, n_rows, 4);
+}
+
+static void embed_items(void *ctx, size_t begin, size_t end, int i_thread)
+{
+    (void)i_thread;
+    const rows_job *job = ctx;
+    for (size_t i = begin; i < end; i++)
+        qw_host_matrix_row(job->y + i * job->y_stride, job->table, (size_t)job->rows[i]);
+}
+
+void qw_cpu_embed(qw_backend *be, float *y, size_t y_stride, const qw_host_matrix *table,
+                  const int32_t *ids, int n_ids)
+{
+    rows_job job = {.y = y, .y_stride = y_stride, .rows = ids, .table = table};
+    submit_rows(cpu_self(be), embed_items, &job, n_ids, 4);
+}
+
+static void gather_items(void *ctx, size_t begin, size_t end, int i_thread)
+{
+    (void)i_thread;
+    const rows_job *job = ctx;
+    for (size_t i = begin; i < end; i++)
+        memcpy(job->y + i * job->y_stride, job->x + (size_t)job->rows[i] * job->x_stride,
+               (size_t)job->n * sizeof(float));
+}
+
+void qw_cpu_gather_rows(qw_backend *be, float *y, size_t y_stride, const float *x, size_t x_stride,
+                        const int32_t *rows, int n_rows, int n)
+{
+    rows_job job = {
+        .y = y, .y_stride = y_stride, .x = x, .x_stride = x_stride, .rows = rows, .n = n};
+    submit_rows(cpu_self(be), gather_items, &job, n_rows, 16);
+}
+
+// Norm, rotation and cache write: one item per row of the flat batch
+
+typedef struct qkv_job {
+    const cpu_device *device;
+    const cpu_extent *extent;
+    qw_qkv_args args;
+} qkv_job;
+
+static void qkv_row(const qkv_job *job, const qw_seq_range *seq, int row)
+{
+    const qw_kernels *k = &job->device->kernels;
+    const qw_qkv_args *a = &job->args;
+    const qw_kv_layout *kv = a->layout;
+    int d = kv->head_dim, pos = seq->first_pos + row - seq->first_row;
+    float *x = a->qkv + (size_t)row * a->stride;
+    const float *cos = a->cos + (size_t)row * (size_t)(d / 2);
+    const float *sin = a->sin + (size_t)row * (size_t)(d / 2);
+    for (int h = 0; h < a->n_heads; h++)
+        k->norm_rope(x + a->q_column + h * d, a->q_norm, cos, sin, d, a->eps, a->round);
+    uint8_t *page = a->kv + (size_t)seq->block_table[pos / kv->block_size] * kv->block_bytes;
+    qw_kv_store_fn *store = kv->dtype == QW_DTYPE_BF16 ? k->kv_store_bf16 : k->kv_store_f32;
+    for (int h = 0; h < kv->n_kv_heads; h++) {
+        float *key = x + a->k_column + h * d;
+        k->norm_rope(key, a->k_norm, cos, sin, d, a->eps, a->round);
+        store(page + 2 * (size_t)h * kv->part_size, kv, pos % kv->block_size, key,
+              x + a->v_column + h * d);
+    }
+}
+
+// The sequence that holds `row`: the last one that starts at or before it.
+static const qw_seq_range *seq_of_row(const qkv_job *job, int row)
+{
+    const qw_seq_range *seqs = job->args.seqs;
+    size_t low = 0, high = job->extent->n_seqs - 1;
+    while (low < high) {
+        size_t mid = high - (high - low) / 2;
+        if (seqs[mid].first_row <= row)
+            low = mid;
+        else
+            high = mid - 1;
+    }
+    return &seqs[low];
+}
+
+static void qkv_items(void *ctx, size_t begin, size_t end, int i_thread)
+{
+    (void)i_thread;
+    const qkv_job *job = ctx;
+    const qw_seq_range *seq = seq_of_row(job, (int)begin);
+    for (int row = (int)begin; row < (int)end; row++) {
+        while (row >= seq->first_row + seq->n_rows) seq++;
+        qkv_row(job, seq, row);
+    }
+}
+
+void qw_cpu_norm_rope_store(qw_backend *be, const qw_qkv_args *args)
+{
+    const cpu_backend *cpu = cpu_self(be);
+    const qw_seq_range *last = &args->seqs[args->n_seqs - 1];
+    cpu_extent own;
+    qkv_job job = {.device = cpu->device, .args = *args};
+    job.extent = qw_cpu_extent(cpu, &own, last->first_row + last->n_rows, args->n_seqs);
+    qw_cpu_submit(cpu, qkv_items, &job, sizeof job, &job.extent->n_rows, 1);
+}

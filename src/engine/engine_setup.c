@@ -1,0 +1,210 @@
+#include "engine/engine_setup.h"
+
+#include "base/log.h"
+
+enum {
+    DEFAULT_MAX_NUM_SEQS = 256,
+    DEFAULT_MAX_BATCHED_TOKENS = 2048,
+    MAX_LOGIT_ROWS = 64, /* rows of logits in memory at a time; more are computed in turns */
+};
+
+typedef struct precision {
+    qw_compute compute;
+    qw_dtype kv;
+    const char *name;
+} precision;
+
+static qw_status choose_precision(precision *out, const qw_engine_options *o,
+                                  const qw_checkpoint *checkpoint, qw_error *err)
+{
+    const qw_stored_tensor *t = qw_checkpoint_find(checkpoint, "model.embed_tokens.weight");
+    qw_dtype stored = t ? t->dtype : QW_DTYPE_BF16;
+    const char *name = o->dtype ? o->dtype : "auto";
+    if (strcmp(name, "auto") == 0)
+        name = stored == QW_DTYPE_F16 ? "float16" : stored == QW_DTYPE_F32 ? "float32" : "bfloat16";
+    precision p;
+    if (strcmp(name, "bfloat16") == 0) {
+        p = (precision){QW_COMPUTE_BF16, QW_DTYPE_BF16, "bfloat16"};
+    } else if (strcmp(name, "float32") == 0 || strcmp(name, "float") == 0) {
+        p = (precision){QW_COMPUTE_F32, QW_DTYPE_F32, "float32"};
+    } else if (strcmp(name, "float16") == 0 || strcmp(name, "half") == 0) {
+        // F16 weights as they are, activations in fp32: no CPU here computes in half precision.
+        p = (precision){QW_COMPUTE_F32, QW_DTYPE_BF16, "float16"};
+    } else {
+        return qw_fail(err, QW_ERR_USAGE,
+                       "--dtype '%s' is unknown; choose auto, bfloat16, float32, float16, half or "
+                       "float",
+                       name);
+    }
+    const char *kv = o->kv_cache_dtype ? o->kv_cache_dtype : "auto";
+    if (strcmp(kv, "bfloat16") == 0) {
+        p.kv = QW_DTYPE_BF16;
+    } else if (strcmp(kv, "float32") == 0) {
+        p.kv = QW_DTYPE_F32;
+    } else if (strcmp(kv, "auto") != 0) {
+        return qw_fail(err, QW_ERR_USAGE,
+                       "--kv-cache-dtype '%s' is not supported; choose auto, bfloat16 or float32",
+                       kv);
+    }
+    *out = p;
+    return QW_OK;
+}
+
+// The longest context there can be, before the plan has settled it.
+static int32_t longest_context(const qw_engine_options *o, const qw_model_config *config)
+{
+    return o->max_model_len > 0 ? o->max_model_len : qw_model_config_max_len(config);
+}
+
+// Unset limits are made to agree with those that are set; limits that were both set must agree.
+static qw_status choose_sizes(qw_scheduler_limits *l, const qw_engine_options *o,
+                              const qw_model_config *config, qw_error *err)
+{
+    int32_t seqs = o->max_num_seqs, tokens = o->max_num_batched_tokens;
+    int32_t len = longest_context(o, config);
+    if (tokens == 0) {
+        tokens = DEFAULT_MAX_BATCHED_TOKENS;
+        if (!o->enable_chunked_prefill && tokens < len) tokens = len;
+        int64_t useful = (int64_t)len * (seqs > 0 ? seqs : DEFAULT_MAX_NUM_SEQS);
+        if (tokens > useful) tokens = (int32_t)useful;
+        if (tokens < seqs) tokens = seqs;
+    }
+    if (seqs == 0) seqs = tokens < DEFAULT_MAX_NUM_SEQS ? tokens : DEFAULT_MAX_NUM_SEQS;
+    if (tokens < seqs)
+        return qw_fail(
+            err, QW_ERR_USAGE,
+            "--max-num-batched-tokens (%d) must be at least --max-num-seqs (%d), or no step "
+            "could hold a token of each sequence",
+            tokens, seqs);
+    if (tokens > (int64_t)len * seqs)
+        QW_LOG(QW_LOG_WARN, "scheduler",
+               "--max-num-batched-tokens (%d) is more than --max-num-seqs (%d) sequences of the "
+               "model's %d tokens can fill",
+               tokens, seqs, len);
+    l->max_num_seqs = seqs;
+    l->max_num_batched_tokens = tokens;
+    return QW_OK;
+}
+
+static qw_status choose_prefills(qw_scheduler_limits *l, const qw_engine_options *o,
+                                 const qw_model_config *config, qw_error *err)
+{
+    int32_t len = longest_context(o, config);
+    int32_t n = o->max_num_partial_prefills, n_long = o->max_long_partial_prefills;
+    int32_t threshold = o->long_prefill_token_threshold;
+    if (n < 1)
+        return qw_fail(err, QW_ERR_USAGE, "--max-num-partial-prefills must be at least 1, got %d",
+                       n);
+    if (n > 1 && !o->enable_chunked_prefill)
+        return qw_fail(err, QW_ERR_USAGE,
+                       "--max-num-partial-prefills %d needs chunked prefill; leave out "
+                       "--no-enable-chunked-prefill",
+                       n);
+    if (n_long < 1 || n_long > n)
+        return qw_fail(err, QW_ERR_USAGE,
+                       "--max-long-partial-prefills must be from 1 to --max-num-partial-prefills "
+                       "(%d), got %d",
+                       n, n_long);
+    if (threshold < 0 || threshold > len)
+        return qw_fail(err, QW_ERR_USAGE,
+                       "--long-prefill-token-threshold must be from 0 to the context of %d, got %d",
+                       len, threshold);
+    // With several prompts under way at once, a long one is one of more than 4 % of the context.
+    if (n > 1 && threshold == 0) threshold = len / 25 > 0 ? len / 25 : 1;
+    l->max_num_partial_prefills = n;
+    l->max_long_partial_prefills = n_long;
+    l->long_prefill_token_threshold = threshold;
+    l->enable_chunked_prefill = o->enable_chunked_prefill;
+    l->reserve_full_isl = o->scheduler_reserve_full_isl;
+    return QW_OK;
+}
+
+static qw_status choose_policy(qw_scheduler_limits *l, const qw_engine_options *o, qw_error *err)
+{
+    const char *policy = o->scheduling_policy ? o->scheduling_policy : "fcfs";
+    l->by_priority = strcmp(policy, "priority") == 0;
+    if (!l->by_priority && strcmp(policy, "fcfs") != 0)
+        return qw_fail(err, QW_ERR_USAGE,
+                       "--scheduling-policy '%s' is unknown; choose fcfs or priority", policy);
+    return QW_OK;
+}
+
+static qw_status check_options(const qw_engine_options *o, qw_error *err)
+{
+    if (o->block_size < 16 || o->block_size > 128 || o->block_size % 16 != 0)
+        return qw_fail(err, QW_ERR_USAGE,
+                       "--block-size must be a multiple of 16 from 16 to 128, got %d",
+                       o->block_size);
+    if (!(o->gpu_memory_utilization > 0 && o->gpu_memory_utilization <= 1))
+        return qw_fail(err, QW_ERR_USAGE,
+                       "--gpu-memory-utilization must be above 0 and at most 1, got %g",
+                       o->gpu_memory_utilization);
+    return QW_OK;
+}
+
+static bool allow_long_context(void)
+{
+    const char *v = getenv("VLLM_ALLOW_LONG_MAX_MODEL_LEN");
+    return v && strcmp(v, "1") == 0;
+}
+
+static qw_status make_plan(qw_engine_setup *s, const qw_engine_options *o,
+                           const qw_model_config *config, const qw_checkpoint *checkpoint,
+                           qw_error *err)
+{
+    qw_model_footprint f;
+    qw_status st = qw_model_measure(&f, config, checkpoint, &s->model_limits, &s->layout, err);
+    if (st != QW_OK) return st;
+    // The sampler's rows and the logprobs of one row, beside the model's own buffers.
+    size_t sampling = (size_t)config->vocab_size * 64;
+    qw_plan_input in = {.weights = f.weights,
+                        .activations = f.activations + sampling,
+                        .mapped = checkpoint->n_shards ? (size_t)checkpoint->total_size : 0,
+                        .kv_per_block = f.kv_per_block,
+                        .block_size = o->block_size,
+                        .derived_max_len = qw_model_config_max_len(config),
+                        .max_model_len = o->max_model_len,
+                        .allow_long = allow_long_context(),
+                        .max_num_seqs = s->scheduler_limits.max_num_seqs,
+                        .memory_fraction = o->gpu_memory_utilization,
+                        .memory_limit = qw_memory_limit(),
+                        .kv_cache_bytes = o->kv_cache_memory_bytes,
+                        .n_blocks_override = o->num_gpu_blocks_override};
+    return qw_memory_plan_make(&s->plan, &in, err);
+}
+
+static qw_status check_plan(const qw_engine_setup *s, qw_error *err)
+{
+    const qw_scheduler_limits *l = &s->scheduler_limits;
+    if (l->enable_chunked_prefill || l->max_num_batched_tokens >= s->plan.max_model_len)
+        return QW_OK;
+    return qw_fail(err, QW_ERR_USAGE,
+                   "--max-num-batched-tokens (%d) must be at least --max-model-len (%d) without "
+                   "chunked prefill, or a long prompt could never start",
+                   l->max_num_batched_tokens, s->plan.max_model_len);
+}
+
+qw_status qw_engine_setup_make(qw_engine_setup *out, const qw_engine_options *o,
+                               const qw_model_config *config, const qw_checkpoint *checkpoint,
+                               qw_error *err)
+{
+    qw_engine_setup s = {0};
+    precision p = {0};
+    qw_status st = check_options(o, err);
+    if (st == QW_OK) st = choose_precision(&p, o, checkpoint, err);
+    if (st == QW_OK) st = choose_sizes(&s.scheduler_limits, o, config, err);
+    if (st == QW_OK) st = choose_prefills(&s.scheduler_limits, o, config, err);
+    if (st == QW_OK) st = choose_policy(&s.scheduler_limits, o, err);
+    if (st != QW_OK) return st;
+    s.compute = p.compute;
+    s.dtype_name = p.name;
+    s.layout =
+        qw_kv_layout_make(p.kv, o->block_size, config->num_key_value_heads, config->head_dim);
+    int32_t tokens = s.scheduler_limits.max_num_batched_tokens;
+    s.model_limits = (qw_model_limits){
+        .max_tokens = tokens, .max_logit_rows = tokens < MAX_LOGIT_ROWS ? tokens : MAX_LOGIT_ROWS};
+    st = make_plan(&s, o, config, checkpoint, err);
+    if (st == QW_OK) st = check_plan(&s, err);
+    if (st == QW_OK) *out = s;
+    return st;
+}

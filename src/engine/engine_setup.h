@@ -1,0 +1,25 @@
+#ifndef QW_ENGINE_ENGINE_SETUP_H
+#define QW_ENGINE_ENGINE_SETUP_H
+
+#include "engine/engine.h"
+#include "engine/scheduler.h"
+
+/** What the options, the config and the checkpoint come to, before memory is spent. */
+typedef struct qw_engine_setup {
+    qw_compute compute;
+    const char *dtype_name; /* static */
+    qw_kv_layout layout;
+    qw_model_limits model_limits;
+    qw_scheduler_limits scheduler_limits;
+    qw_memory_plan plan;
+} qw_engine_setup;
+
+/**
+ * Check the options against each other and the model, give those that were not set their values
+ * (cli-and-bench.md 2.2, 2.3), and make the memory plan. Errors name the option.
+ */
+QW_MUST_CHECK qw_status qw_engine_setup_make(qw_engine_setup *out, const qw_engine_options *o,
+                                             const qw_model_config *config,
+                                             const qw_checkpoint *checkpoint, qw_error *err);
+
+#endif

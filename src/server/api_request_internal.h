@@ -1,0 +1,49 @@
+#ifndef QW_SERVER_API_REQUEST_INTERNAL_H
+#define QW_SERVER_API_REQUEST_INTERNAL_H
+
+// What the request forms share. Only for api_request.c and api_*_request.c.
+
+#include "server/api_request.h"
+#include "server/api_schema.h"
+
+/**
+ * The members of a body: a form's own and those of all forms, in *out (caller owns), as
+ * qw_api_schema_read makes them.
+ */
+QW_MUST_CHECK qw_status qw_api_read_members(json_t **out, const json_t *raw, const qw_field *own,
+                                            size_t n_own, qw_issues *issues, qw_api_error *err);
+
+/** Rules that vLLM applies to the raw body before its types, for all forms. */
+QW_MUST_CHECK qw_status qw_api_check_rules(const json_t *body, qw_api_error *err);
+
+/** 404 unless the body's `model` is ours. */
+QW_MUST_CHECK qw_status qw_api_check_model(const qw_api_config *cfg, const json_t *body,
+                                           qw_api_error *err);
+
+/** Refuse what is not built yet: structured output, beam search. The one place to plug it in. */
+QW_MUST_CHECK qw_status qw_api_check_features(const json_t *body, qw_api_error *err);
+
+/**
+ * Fill the members that do not depend on the form, sampling included, from r->body (made by
+ * qw_api_read_members). *r was initialized by qw_api_request_begin; what it owns is released by the
+ * caller on failure.
+ */
+QW_MUST_CHECK qw_status qw_api_request_fill(qw_api_request *r, const qw_api_config *cfg,
+                                            const qw_api_call *call, qw_api_error *err);
+
+/** Members of a chat body, their form, and the model's name; fills body, messages and tools. */
+QW_MUST_CHECK qw_status qw_api_chat_read(qw_api_request *r, const qw_api_config *cfg,
+                                         const json_t *raw, qw_api_error *err);
+/** What the template is given, and whether this model takes the messages' parts. */
+QW_MUST_CHECK qw_status qw_api_chat_settle(qw_api_request *r, const qw_api_config *cfg,
+                                           qw_api_error *err);
+/** Render and tokenize a chat into p->text (kept only if return_prompt_text) and p->ids. */
+QW_MUST_CHECK qw_status qw_api_prompt_chat(const qw_api_request *r, const qw_api_config *cfg,
+                                           qw_api_prompt *p, qw_api_error *err);
+/** The same for a text. */
+QW_MUST_CHECK qw_status qw_api_prompt_text(const qw_api_request *r, const qw_api_config *cfg,
+                                           qw_str text, qw_api_prompt *p, qw_api_error *err);
+
+void qw_api_request_begin(qw_api_request *r, qw_api_kind kind);
+
+#endif

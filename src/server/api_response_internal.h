@@ -1,0 +1,79 @@
+#ifndef QW_SERVER_API_RESPONSE_INTERNAL_H
+#define QW_SERVER_API_RESPONSE_INTERNAL_H
+
+// The growing answer. Only for api_response.c (what comes in), api_stream.c and api_whole.c (what
+// goes out).
+
+#include "engine/output.h"
+#include "server/api_response.h"
+#include "server/api_write.h"
+
+/** One choice. In a stream the lists hold what no chunk has told yet, else everything. */
+typedef struct qw_choice {
+    qw_output output; /* only with a tokenizer */
+    qw_reasoning reasoning;
+    qw_finish_reason finish; /* NONE while it grows */
+    int32_t stop_id;         /* -1: none */
+    int64_t n_tokens;        /* completion tokens */
+    int64_t n_pending;       /* of these, not yet in a chunk */
+    bool is_dirty;           /* listed in qw_api_response.dirty */
+    bool has_begun;          /* its first chunk was written */
+    qw_ids ids;              /* with return_token_ids */
+    qw_buf chat_logprobs;    /* list items */
+    qw_logprob_lists lists;  /* completions */
+} qw_choice;
+
+/** What is shared by the children of a prompt. */
+typedef struct qw_prompt_part {
+    const qw_api_prompt *prompt; /* borrowed */
+    int32_t n_cached;
+    qw_buf logprobs;        /* items of prompt_logprobs, without the leading null */
+    qw_logprob_lists lists; /* of an echoed prompt: each choice begins with them */
+} qw_prompt_part;
+
+struct qw_api_response {
+    const qw_api_config *cfg;
+    const qw_api_request *req;
+    const qw_tokenizer *tokenizer; /* NULL: no text */
+    int64_t created;
+    size_t n_prompts, n_choices, n_children; /* n_choices = n_prompts * n_children */
+    qw_prompt_part *parts;                   /* [n_prompts] */
+    qw_choice *choices;                      /* [n_choices] */
+    size_t n_unfinished;
+    uint32_t *dirty; /* [n_choices] choices with news, in the order of their news */
+    size_t n_dirty;
+    bool roles_sent, has_started, is_closed;
+    qw_buf head;               /* how every chunk begins, up to the choices' bracket */
+    qw_buf reasoning, content; /* scratch: a chunk's texts */
+    qw_str role;               /* of a chat answer; borrowed from cfg or req */
+    qw_str echo;               /* chat: the last message, if it is repeated; ptr NULL: it is not */
+};
+
+/** True if a chat answer is divided. */
+static inline bool qw_response_divides(const qw_api_response *r)
+{
+    return r->req->kind == QW_API_CHAT && r->cfg->reasoning.is_on;
+}
+
+/** Divide what has become visible of a choice into r->reasoning and r->content, cleared before.
+ * What is echoed stands in front of a completion's first text and of a whole chat answer. */
+void qw_response_take_text(qw_api_response *r, qw_choice *c);
+
+/** "usage" object of the given counts; `whole`: all keys, else those that are set. `reasoning` < 0:
+ *  not counted. */
+void qw_response_write_usage(qw_buf *b, const qw_api_response *r, qw_api_usage usage, bool whole);
+/** "stop" or null and so on, with quotes. */
+void qw_response_write_finish(qw_buf *b, qw_finish_reason finish);
+/** The stop string, the stop id, or null. */
+void qw_response_write_stop_reason(qw_buf *b, const qw_choice *c);
+/** Usage of choice `i` alone. */
+qw_api_usage qw_response_choice_usage(const qw_api_response *r, size_t i);
+
+/** Append the chunks that are due (api_stream.c). */
+void qw_response_write_chunks(qw_api_response *r, qw_buf *out);
+/** Append the usage chunk, if wanted, and the end. */
+void qw_response_write_end(qw_api_response *r, qw_buf *out);
+/** Append the whole answer (api_whole.c). */
+void qw_response_write_whole(qw_api_response *r, qw_buf *out);
+
+#endif

@@ -1,0 +1,81 @@
+#ifndef QW_SERVER_SERVER_INTERNAL_H
+#define QW_SERVER_SERVER_INTERNAL_H
+
+#include <semaphore.h>
+
+#include "base/workers.h"
+#include "engine/runner.h"
+#include "server/api_response.h"
+#include "server/metrics.h"
+#include "server/server.h"
+
+typedef struct qw_generation qw_generation;
+
+/** What an exchange is waiting for: its user pointer, part of the owner's struct. */
+typedef struct qw_pending {
+    void (*gone)(struct qw_pending *p); /* the client left: the exchange is dead */
+    void (*done)(struct qw_pending *p); /* the reply is out: the exchange is dead; NULL: nothing */
+} qw_pending;
+
+/** I/O thread only, unless said. */
+struct qw_server {
+    qw_http_server *http;
+    qw_server_config config;
+    qw_workers *workers;
+    qw_runner *runner;
+
+    qw_http_post drain_node;
+    atomic_bool drain_posted; /* drain_node is in the server's queue */
+    atomic_bool is_ending;    /* the I/O loop is over: who waits for the engine waits for `told` */
+    sem_t told;
+
+    qw_generation *generations; /* all, linked by prev and next */
+    size_t n_generations;
+    qw_generation *changed; /* those that got events in this drain, linked by next_changed */
+    bool is_unhealthy;
+
+    qw_metrics *metrics;          /* NULL: not recorded */
+    qw_metrics_interval interval; /* of the last line of statistics */
+    qw_engine_stats noted;        /* what the metrics have seen */
+
+    qw_http_post shutdowns[2]; /* what the first and the second call post */
+    atomic_int n_shutdowns;    /* calls of qw_server_shutdown */
+    qw_http_timer deadline, watch, stats;
+};
+
+/** A path and what answers it. */
+typedef struct qw_route {
+    const char *path;    /* ends in "*": everything below */
+    const char *methods; /* "GET", "GET, POST" */
+    void (*answer)(qw_server *s, qw_http_exchange *x);
+    bool (*is_on)(const qw_server_config *config); /* NULL: always */
+} qw_route;
+
+/** The route of a path; NULL: there is none. */
+const qw_route *qw_route_find(const qw_server_config *config, const char *path);
+/** True if the route takes the method ("HEAD" where it takes "GET"). */
+bool qw_route_takes(const qw_route *route, const char *method);
+
+/** Reply with what is in `out`, which is released; memory that was short becomes a 503. */
+void qw_reply_json(qw_http_exchange *x, int status, qw_buf *out);
+void qw_reply_error(qw_http_exchange *x, const qw_api_error *e);
+
+/** POST /v1/chat/completions, /v1/completions, /invocations. */
+void qw_answer_chat(qw_server *s, qw_http_exchange *x);
+void qw_answer_completion(qw_server *s, qw_http_exchange *x);
+void qw_answer_invocation(qw_server *s, qw_http_exchange *x);
+/** Take in what the engine has told, and send what can be sent. */
+void qw_generations_drain(qw_server *s);
+/** Withdraw what runs. */
+void qw_generations_cancel(qw_server *s);
+
+/** Begin and end recording (--disable-log-stats: never). */
+QW_MUST_CHECK qw_status qw_server_start_metrics(qw_server *s, qw_error *err);
+/** A step ran. */
+void qw_server_note_step(qw_server *s, const qw_run_event *step);
+/** Append the text of /metrics. */
+void qw_server_write_metrics(qw_server *s, qw_buf *out);
+/** Timer: the periodic line. */
+void qw_server_say_stats(void *server);
+
+#endif
