@@ -1,7 +1,6 @@
 # Forwards to CMake (CMakePresets.json). `make help` lists the targets.
-.PHONY: all deps deps-all deps-aarch64 demo test test-aarch64 debug asan tsan clang fuzz bench check format docs install \
-	uninstall dist deb clean help
-FUZZ_SECONDS ?= 30
+.PHONY: all deps deps-all deps-aarch64 demo test test-aarch64 debug asan tsan clang fuzz bench \
+	check lint format docs install uninstall dist deb clean help
 JOBS ?= $(shell nproc)
 export PREFIX ?= /usr/local
 export DESTDIR ?=
@@ -36,16 +35,17 @@ test-aarch64: build/aarch64/build.ninja ## cross-build the layers below the engi
 
 fuzz: build/fuzz/build.ninja ## fuzz every parser for FUZZ_SECONDS (30) each
 	cmake --build --preset fuzz -j $(JOBS)
-	scripts/fuzz.sh build/fuzz $(FUZZ_SECONDS)
+	scripts/fuzz.sh build/fuzz $${FUZZ_SECONDS:-30}
 
 bench: all ## measure kernels (5 minutes) and serving (25 minutes); quiet machine
 	./build/release/qwench bench kernels --rounds 15 --json build/release/bench.json
 	./build/release/qwench bench server --json build/release/bench-server.json
 
-check: deps-all all build/clang/build.ninja ## includes, headers, formatting, both compilers
-	python3 scripts/check_includes.py
-	scripts/format.sh check
-	cmake --build --preset clang -j $(JOBS)
+check: ## everything that .ci/run leaves out: levels, TSan, clang-tidy, cppcheck, aarch64 (an hour)
+	@scripts/check.sh
+
+lint: all ## clang-tidy and cppcheck over the files that differ from main
+	@scripts/lint.sh changed
 
 format: deps-all ## rewrite the sources with clang-format 14
 	scripts/format.sh write
@@ -69,7 +69,7 @@ clean: ## remove build/
 	rm -rf build
 
 help: ## this list
-	@grep -hE '^[a-z][a-z -]*:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 24
+	@grep -hE '^[a-z][a-z0-9 -]*:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 24
 
 build/clang/build.ninja build/fuzz/build.ninja: | deps-all
 build/aarch64/build.ninja: | deps-aarch64

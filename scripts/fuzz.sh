@@ -39,6 +39,7 @@ export UBSAN_OPTIONS=print_stacktrace=1
 symbolizer=$(command -v llvm-symbolizer-14) && export ASAN_SYMBOLIZER_PATH=$symbolizer
 
 status=0
+total=0
 for target in "${targets[@]}"; do
     name=${target##*/}
     what=${name#fuzz_}
@@ -53,6 +54,7 @@ for target in "${targets[@]}"; do
         -artifact_prefix="$crashes/" -print_final_stats=1 >"$log" 2>&1 </dev/null
     rc=$?
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -1)
+    total=$((total + ${runs:-0}))
     if [ $rc = 0 ]; then
         printf '%-24s %12s runs  clean\n' "$name" "${runs:-?}"
     else
@@ -66,4 +68,5 @@ for target in "${targets[@]}"; do
         done
     fi
 done
+echo "${#targets[@]} fuzzers, $total runs$([ $status = 0 ] || echo ', FAILED')"
 exit $status

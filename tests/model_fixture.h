@@ -44,7 +44,8 @@ static inline void fixture_open(fixture *f, const fixture_options *o)
     *f = (fixture){0};
     assert_ok(qw_model_config_load(&f->config, o->dir, o->overrides, &err));
     assert_ok(qw_checkpoint_open(&f->checkpoint, o->dir, &err));
-    qw_cpu_options cpu = {.n_threads = o->n_threads, .isa = o->isa};
+    qw_cpu_options cpu = {.n_threads = o->n_threads,
+                          .isa = o->isa ? o->isa : getenv("QWENCH_CPU_ISA")};
     assert_ok(qw_backend_open_cpu(&f->be, &cpu, &err));
     qw_model_limits limits = {.max_tokens = o->max_tokens, .max_logit_rows = o->max_tokens};
     qw_model_load_args args = {.compute = o->compute, .limits = limits};

@@ -18,6 +18,10 @@
 #define QW_TEST_SANITIZED 0
 #endif
 
+#if defined(__clang_analyzer__)
+void _fail(const char *const file, const int line) __attribute__((noreturn)); // fail, fail_msg
+#endif
+
 /** Fail with the error's own text unless `status` is QW_OK. Needs `qw_error err` in scope. */
 #define assert_ok(status)                                                                          \
     do {                                                                                           \

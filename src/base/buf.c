@@ -92,6 +92,7 @@ char *qw_buf_take(qw_buf *b, size_t *len)
     if (b->failed) return NULL;
     if (!b->data && !make_room(b, 0)) return NULL;
     char *data = b->data;
+    QW_ASSERT(data);
     data[b->len] = '\0';
     if (len) *len = b->len;
     *b = (qw_buf){.max = b->max};

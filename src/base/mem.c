@@ -3,6 +3,15 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
+// Defined here, whatever mem.h tells the analyzer.
+#undef qw_mem_alloc
+#undef qw_mem_calloc
+#undef qw_mem_array
+#undef qw_mem_realloc
+#undef qw_mem_free
+#undef qw_mem_strndup
+#undef qw_mem_strdup
+
 static atomic_uint_fast64_t n_until_failure; /* 0 = off; statistics and tests only */
 static atomic_uint_fast64_t failure_period;  /* 0 = off; tests only */
 static atomic_uint_fast64_t n_failed;        /* by it */
@@ -117,9 +126,9 @@ void qw_mem_unmap(void *ptr, size_t size)
     atomic_fetch_sub_explicit(&n_live, 1, memory_order_relaxed);
 }
 
-void qw_mem_fail_at(uint64_t n)
+uint64_t qw_mem_fail_at(uint64_t n)
 {
-    atomic_store(&n_until_failure, n);
+    return atomic_exchange(&n_until_failure, n);
 }
 
 void qw_mem_fail_often(uint64_t period)

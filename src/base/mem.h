@@ -38,6 +38,17 @@ void qw_mem_free(void *ptr);
 char *qw_mem_strndup(const char *text, size_t len) __attribute__((malloc));
 char *qw_mem_strdup(const char *text) __attribute__((malloc));
 
+#if defined(__clang_analyzer__)
+// Under their own names the analyzer knows what these do, and finds leaks and uses after free.
+#define qw_mem_alloc(size) malloc(size)
+#define qw_mem_calloc(n, size) calloc(n, size)
+#define qw_mem_array(n, size) malloc((n) * (size))
+#define qw_mem_realloc(ptr, size) realloc(ptr, size)
+#define qw_mem_free(ptr) free(ptr)
+#define qw_mem_strndup(text, len) strndup(text, len)
+#define qw_mem_strdup(text) strdup(text)
+#endif
+
 /**
  * `size` bytes aligned to `align` (a power of two), zeroed, straight from the system: for arrays of
  * megabytes that are committed on touch. Huge pages are asked for from 2 MiB on. NULL when short.
@@ -49,8 +60,9 @@ void qw_mem_unmap(void *ptr, size_t size);
 /**
  * Tests: let the n-th allocation from now fail (1 = the next), once; 0 switches it off. Counts
  * qw_mem_alloc, calloc, array, realloc, strndup, strdup and qw_mem_map together, in all threads.
+ * Returns what was left of the last count: 0 if its allocation has failed, or there was none.
  */
-void qw_mem_fail_at(uint64_t n);
+uint64_t qw_mem_fail_at(uint64_t n);
 /** Tests: let one allocation in `period` fail, spread at random but always the same; 0: none. */
 void qw_mem_fail_often(uint64_t period);
 /** How many of them have failed by qw_mem_fail_often. */

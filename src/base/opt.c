@@ -310,6 +310,7 @@ static qw_status parse_option(qw_opts *o, int argc, char *const *argv, int *i, q
     qw_status st =
         w.dashes == 2 ? find_long(o, &m, arg, w.name, err) : find_short(o, &m, arg, &w, err);
     if (st != QW_OK) return st;
+    QW_ASSERT(m.value);
     const qw_opt *row = m.value->row;
     if (w.has_path && row->type != QW_OPT_JSON)
         return qw_fail(err, QW_ERR_USAGE, "argument --%s: takes no dotted keys, got '%s'",
@@ -380,6 +381,7 @@ qw_status qw_opts_apply_config(qw_opts *o, const char *key, const char *const *v
     if (w.dashes != 0 || w.value) return fail_unknown(o, shown, w.name, err);
     qw_status st = find_long(o, &m, shown, w.name, err);
     if (st != QW_OK) return st;
+    QW_ASSERT(m.value);
     const qw_opt *row = m.value->row;
     if (qw_opt_is_help(row)) return fail_unknown(o, shown, w.name, err);
     if (w.has_path && row->type != QW_OPT_JSON)

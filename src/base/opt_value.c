@@ -176,7 +176,10 @@ qw_status qw_opt_value_convert(qw_opts *o, qw_opt_value *v, qw_error *err)
 {
     const char *text = v->n_texts ? v->texts[v->n_texts - 1] : NULL;
     bool good = true;
-    switch (v->row->type) {
+    // A value without text: only lists, and JSON that was given by its members.
+    const qw_opt_type type = v->row->type;
+    QW_ASSERT(text || type == QW_OPT_JSON || type == QW_OPT_INTS || type == QW_OPT_STRS);
+    switch (type) {
     case QW_OPT_FLAG:
     case QW_OPT_BOOL: good = to_flag(text, &v->as.flag); break;
     case QW_OPT_INT: good = to_int(v->row, text, &v->as.i64); break;

@@ -51,6 +51,7 @@ static void write_entry(qw_buf *out, const qw_tokenizer *tokenizer, const qw_log
         qw_buf_init(&text, 1 << 20);
         qw_tokenizer_decode(tokenizer, &e->id, 1, false, &text);
         qw_json_write_string(out, (qw_str){text.data, text.len});
+        if (text.failed) out->failed = text.failed; // the caller checks that one
         qw_buf_release(&text);
     } else {
         qw_buf_puts(out, "null");

@@ -123,11 +123,12 @@ static qw_status make_prompt(const chat *c, qw_ids *ids, bool *starts_thinking, 
     qw_buf_init(&tail, 1 << 16);
     size_t n = ids->len < 4 ? ids->len : 4;
     qw_tokenizer_decode(c->session.frontend.tokenizer, ids->data + ids->len - n, n, false, &tail);
+    st = qw_buf_check(&tail, "the prompt", err);
     qw_str text = {tail.data ? tail.data : "", tail.len};
     while (text.len > 0 && text.ptr[text.len - 1] == '\n') text.len--;
     *starts_thinking = qw_str_ends_with(text, QW_STR("<think>"));
     qw_buf_release(&tail);
-    return QW_OK;
+    return st;
 }
 
 static qw_status run_turn(chat *c, turn *t, const qw_ids *prompt, qw_error *err)
@@ -175,12 +176,13 @@ typedef qw_status command_fn(chat *c, const char *text, qw_error *err);
 
 static qw_status set_system(chat *c, const char *text, qw_error *err)
 {
+    if (!qw_utf8_is_valid(qw_str_of(text)))
+        return qw_fail(err, QW_ERR_USAGE, "the system message is no valid UTF-8 text");
     json_t *first = json_array_get(c->messages, 0);
     const char *role = json_string_value(json_object_get(first, "role"));
     if (role && strcmp(role, "system") == 0) json_array_remove(c->messages, 0);
     if (!*text) return QW_OK;
     json_t *message = json_pack("{s:s, s:s}", "role", "system", "content", text);
-    if (!message) return qw_fail(err, QW_ERR_USAGE, "the system message is no valid UTF-8 text");
     return json_array_insert_new(c->messages, 0, message) == 0
                ? QW_OK
                : qw_fail_memory(err, strlen(text), "the system message");
@@ -412,9 +414,10 @@ static void complain(const chat *c, const qw_error *err)
 static qw_status handle(chat *c, const qw_buf *message, qw_error *err)
 {
     if (message->data[0] == '/') return run_command(c, message->data, err);
+    if (!qw_utf8_is_valid((qw_str){message->data, message->len}))
+        return qw_fail(err, QW_ERR_USAGE, "the message is no valid UTF-8 text");
     json_t *user =
         json_pack("{s:s, s:s#}", "role", "user", "content", message->data, (int)message->len);
-    if (!user) return qw_fail(err, QW_ERR_USAGE, "the message is no valid UTF-8 text");
     if (json_array_append_new(c->messages, user) != 0)
         return qw_fail_memory(err, message->len, "a message");
     qw_status st = answer(c, err);

@@ -261,27 +261,33 @@ static json_t *message(const char *role, const char *text)
     return json_pack("{s:s, s:s}", "role", role, "content", text);
 }
 
+static qw_status check_text(const char *text, const char *what, qw_error *err)
+{
+    if (!text || qw_utf8_is_valid(qw_str_of(text))) return QW_OK;
+    return qw_fail(err, QW_ERR_USAGE, "the %s is no valid UTF-8 text", what);
+}
+
 // The request that the command line describes, as a JSON object like a line of a file.
 static qw_status command_line_request(run *r, qw_error *err)
 {
     const generate_options *o = r->options;
+    qw_status st = check_text(o->prompt, "prompt", err);
+    if (st == QW_OK) st = check_text(o->system, "system message", err);
+    if (st != QW_OK) return st;
     json_t *request = json_object(), *messages = NULL;
-    qw_status st = QW_OK;
-    if (!request) return qw_fail_memory(err, 0, "a request");
-    if (o->prompt_ids) {
+    bool ok = request != NULL;
+    if (ok && o->prompt_ids) {
         st = parse_ids(request, o->prompt_ids, err);
-    } else if (o->chat) {
+    } else if (ok && o->chat) {
         messages = json_array();
-        bool ok = messages && json_object_set(request, "messages", messages) == 0;
+        ok = messages && json_object_set(request, "messages", messages) == 0;
         if (ok && o->system)
             ok = json_array_append_new(messages, message("system", o->system)) == 0;
         if (ok) ok = json_array_append_new(messages, message("user", o->prompt)) == 0;
-        if (!ok) st = qw_fail(err, QW_ERR_USAGE, "the prompt is no valid UTF-8 text");
-    } else {
-        json_t *text = json_string(o->prompt);
-        if (!text || json_object_set_new(request, "prompt", text) != 0)
-            st = qw_fail(err, QW_ERR_USAGE, "the prompt is no valid UTF-8 text");
+    } else if (ok) {
+        ok = json_object_set_new(request, "prompt", json_string(o->prompt)) == 0;
     }
+    if (!ok) st = qw_fail_memory(err, 0, "a request");
     if (st == QW_OK) st = add_request(r, request, err);
     json_decref(messages);
     json_decref(request);
@@ -311,11 +317,13 @@ static qw_status print(const char *data, size_t len, qw_error *err)
 
 static qw_status print_json(const job *j, int64_t i_answer, qw_error *err)
 {
+    qw_status st = qw_buf_check(&j->prompt_logprobs, "the prompt's log-probabilities", err);
+    if (st != QW_OK) return st;
     qw_buf line;
     qw_buf_init(&line, SIZE_MAX / 2);
     qw_answer_write(&j->answers[i_answer], (int32_t)i_answer, &j->prompt,
                     j->wants_prompt_logprobs ? &j->prompt_logprobs : NULL, &line);
-    qw_status st = qw_buf_check(&line, "a line of output", err);
+    st = qw_buf_check(&line, "a line of output", err);
     if (st == QW_OK) st = print(line.data, line.len, err);
     qw_buf_release(&line);
     return st;

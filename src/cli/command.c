@@ -79,6 +79,7 @@ int qw_command_run(const qw_command *command, const qw_program *program, int arg
     const qw_command_call call = {
         .program = program, .command = command, .name = program->name, .argc = argc, .argv = argv};
     int status = run(&call);
-    int written = qw_cli_flush_stdout(program->name);
-    return status ? status : written;
+    if (status == 0) return qw_cli_flush_stdout(program->name);
+    (void)fflush(stdout); // one error has been told
+    return status;
 }

@@ -89,7 +89,7 @@ static qw_status run_template(qw_jinja_run *r)
 {
     r->scope = qw_jinja_alloc(r, 1, sizeof *r->scope);
     r->context_cache = qw_jinja_alloc(r, r->tmpl->n_names, sizeof *r->context_cache);
-    if (!r->scope || !r->context_cache) return r->failed;
+    if (!r->scope || !r->context_cache) return qw_jinja_failure(r);
     QW_JINJA_TRY(qw_jinja_exec(r, r->tmpl->body));
     return qw_jinja_check_output(r);
 }

@@ -18,7 +18,7 @@ static qw_status macro_attr(qw_jinja_run *r, const qw_jinja_macro *m, qw_str nam
         *out = qw_jinja_string(m->stmt->text);
     } else if (qw_str_is(name, "arguments")) {
         qw_jinja_list *list = qw_jinja_list_new(r, m->stmt->n_params);
-        if (!list) return r->failed;
+        if (!list) return qw_jinja_failure(r);
         for (const qw_jinja_expr *p = m->stmt->params; p; p = p->next) {
             qw_jinja_value param = qw_jinja_string(p->text);
             QW_JINJA_TRY(qw_jinja_list_push(r, list, &param));
@@ -84,7 +84,7 @@ static qw_status find_attr(qw_jinja_run *r, const qw_jinja_value *v, qw_str name
         return QW_OK;
     }
     qw_jinja_method *m = qw_jinja_alloc(r, 1, sizeof *m);
-    if (!m) return r->failed;
+    if (!m) return qw_jinja_failure(r);
     *m = (qw_jinja_method){.builtin = b, .self = *v};
     *out = (qw_jinja_value){.kind = QW_JINJA_METHOD, .method = m};
     return QW_OK;
@@ -247,7 +247,7 @@ static qw_status slice_text(qw_jinja_run *r, qw_str s, const qw_jinja_value *par
     qw_jinja_value whole = qw_jinja_string(s);
     QW_JINJA_TRY(qw_jinja_iterate(r, &whole, &chars, &n));
     char *text = qw_jinja_alloc(r, s.len, 1);
-    if (!text) return r->failed;
+    if (!text) return qw_jinja_failure(r);
     size_t len = 0;
     for (size_t i = 0; i < count; i++) {
         qw_str c = chars[at + (int64_t)i * step].str;
@@ -275,7 +275,7 @@ qw_status qw_jinja_get_slice(qw_jinja_run *r, const qw_jinja_value *v, const qw_
     QW_JINJA_TRY(qw_jinja_iterate(r, v, &items, &n));
     QW_JINJA_TRY(slice_bounds(r, part, n, &at, &stride, &count));
     qw_jinja_list *list = qw_jinja_list_new(r, count);
-    if (!list) return r->failed;
+    if (!list) return qw_jinja_failure(r);
     for (size_t i = 0; i < count; i++) list->items[i] = items[at + (int64_t)i * stride];
     list->n = count;
     *out = qw_jinja_sequence(v->kind == QW_JINJA_TUPLE ? QW_JINJA_TUPLE : QW_JINJA_LIST, list);
@@ -287,7 +287,7 @@ qw_status qw_jinja_get_slice(qw_jinja_run *r, const qw_jinja_value *v, const qw_
 static qw_status path_step(qw_jinja_run *r, qw_jinja_value *at, const qw_jinja_value *key,
                            const qw_jinja_value *fallback)
 {
-    qw_jinja_value next;
+    qw_jinja_value next = {0};
     QW_JINJA_TRY(qw_jinja_get_item(r, at, key, &next));
     *at = next.kind == QW_JINJA_UNDEFINED && fallback ? *fallback : next;
     return QW_OK;

@@ -35,7 +35,7 @@ static QW_JINJA_OWN_FRAME qw_status eval_list(qw_jinja_run *r, const qw_jinja_ex
                                               qw_jinja_value *out)
 {
     qw_jinja_list *list = qw_jinja_list_new(r, e->n);
-    if (!list) return r->failed;
+    if (!list) return qw_jinja_failure(r);
     for (const qw_jinja_expr *item = e->first; item; item = item->next) {
         QW_JINJA_TRY(qw_jinja_eval(r, item, &list->items[list->n]));
         list->n++;
@@ -48,7 +48,7 @@ static QW_JINJA_OWN_FRAME qw_status eval_dict(qw_jinja_run *r, const qw_jinja_ex
                                               qw_jinja_value *out)
 {
     qw_jinja_dict *d = qw_jinja_dict_new(r);
-    if (!d) return r->failed;
+    if (!d) return qw_jinja_failure(r);
     for (const qw_jinja_expr *item = e->first; item; item = item->next->next) {
         qw_jinja_value key, value;
         QW_JINJA_TRY(qw_jinja_eval(r, item, &key));
@@ -265,18 +265,18 @@ static QW_JINJA_OWN_FRAME qw_status collect_args(qw_jinja_run *r, const qw_jinja
 {
     if (e->first) {
         qw_jinja_list *pos = qw_jinja_list_new(r, e->n);
-        if (!pos) return r->failed;
+        if (!pos) return qw_jinja_failure(r);
         QW_JINJA_TRY(add_positional(r, e, pos));
         out->pos = pos->items;
         out->n_pos = pos->n;
     }
     if (!e->keywords && !caller) return QW_OK;
     qw_jinja_dict *kw = qw_jinja_dict_new(r);
-    if (!kw) return r->failed;
+    if (!kw) return qw_jinja_failure(r);
     QW_JINJA_TRY(add_keywords(r, e, kw));
     if (caller) QW_JINJA_TRY(add_keyword(r, kw, QW_STR("caller"), caller));
     qw_jinja_keyword *keywords = qw_jinja_alloc(r, kw->n, sizeof *keywords);
-    if (!keywords) return r->failed;
+    if (!keywords) return qw_jinja_failure(r);
     for (uint32_t i = 0; i < kw->n; i++)
         keywords[i] = (qw_jinja_keyword){kw->entries[i].key.str, kw->entries[i].value};
     out->kw = keywords;

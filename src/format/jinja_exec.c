@@ -23,7 +23,7 @@ qw_status qw_jinja_scope_set(qw_jinja_run *r, qw_jinja_scope *scope, int32_t nam
     if (scope->n == scope->cap) {
         uint32_t cap = scope->cap ? scope->cap * 2 : 8;
         qw_jinja_variable *vars = qw_jinja_alloc(r, cap, sizeof *vars);
-        if (!vars) return r->failed;
+        if (!vars) return qw_jinja_failure(r);
         if (scope->n) memcpy(vars, scope->vars, scope->n * sizeof *vars);
         scope->vars = vars;
         scope->cap = cap;
@@ -71,7 +71,7 @@ static qw_status exec_in(qw_jinja_run *r, qw_jinja_scope *scope, const qw_jinja_
 static qw_status exec_captured(qw_jinja_run *r, const qw_jinja_stmt *body, qw_jinja_value *out)
 {
     qw_jinja_scope *scope = qw_jinja_scope_new(r, r->scope);
-    if (!scope) return r->failed;
+    if (!scope) return qw_jinja_failure(r);
     size_t start = r->out.len;
     qw_str text;
     QW_JINJA_TRY(exec_in(r, scope, body));
@@ -130,7 +130,7 @@ static qw_status bind_varargs(qw_jinja_run *r, const qw_jinja_stmt *s, const qw_
                              (int)s->text.len, s->text.ptr, s->n_params);
     }
     qw_jinja_list *list = qw_jinja_list_new(r, n);
-    if (!list) return r->failed;
+    if (!list) return qw_jinja_failure(r);
     if (n) memcpy(list->items, args->pos + s->n_params, n * sizeof *list->items);
     list->n = n;
     qw_jinja_value v = qw_jinja_sequence(QW_JINJA_TUPLE, list);
@@ -141,7 +141,7 @@ static qw_status bind_varargs(qw_jinja_run *r, const qw_jinja_stmt *s, const qw_
 static qw_status bind_kwargs(qw_jinja_run *r, const qw_jinja_stmt *s, const qw_jinja_args *args)
 {
     qw_jinja_dict *rest = qw_jinja_dict_new(r);
-    if (!rest) return r->failed;
+    if (!rest) return qw_jinja_failure(r);
     qw_jinja_value caller = qw_jinja_hint("no caller is defined: the macro was not used by 'call'");
     for (size_t i = 0; i < args->n_kw; i++) {
         const qw_jinja_keyword *kw = &args->kw[i];
@@ -186,7 +186,7 @@ static QW_JINJA_OWN_FRAME qw_status call_macro(qw_jinja_run *r, const qw_jinja_m
                                                const qw_jinja_args *args, qw_jinja_value *out)
 {
     qw_jinja_scope *scope = qw_jinja_scope_new(r, m->scope), *before = r->scope;
-    if (!scope) return r->failed;
+    if (!scope) return qw_jinja_failure(r);
     QW_JINJA_TRY(enter_call(r));
     size_t start = r->out.len;
     r->scope = scope;
@@ -245,7 +245,7 @@ qw_status qw_jinja_call(qw_jinja_run *r, const qw_jinja_value *callee, const qw_
 static qw_status make_macro(qw_jinja_run *r, const qw_jinja_stmt *s, qw_jinja_value *out)
 {
     qw_jinja_macro *m = qw_jinja_alloc(r, 1, sizeof *m);
-    if (!m) return r->failed;
+    if (!m) return qw_jinja_failure(r);
     *m = (qw_jinja_macro){s, r->scope};
     for (qw_jinja_scope *scope = r->scope; scope && !scope->captured; scope = scope->parent)
         scope->captured = true;
@@ -327,7 +327,7 @@ static QW_JINJA_OWN_FRAME qw_status exec_call(qw_jinja_run *r, const qw_jinja_st
 static QW_JINJA_OWN_FRAME qw_status exec_with(qw_jinja_run *r, const qw_jinja_stmt *s)
 {
     qw_jinja_scope *scope = qw_jinja_scope_new(r, r->scope);
-    if (!scope) return r->failed;
+    if (!scope) return qw_jinja_failure(r);
     for (const qw_jinja_expr *p = s->params; p; p = p->next) {
         qw_jinja_value v;
         QW_JINJA_TRY(qw_jinja_eval(r, p->a, &v));

@@ -160,7 +160,7 @@ QW_JINJA_FILTER(filter_format)
     qw_jinja_value operand;
     if (args->n_kw) {
         qw_jinja_dict *d = qw_jinja_dict_new(r);
-        if (!d) return r->failed;
+        if (!d) return qw_jinja_failure(r);
         for (size_t i = 0; i < args->n_kw; i++) {
             qw_jinja_value key = qw_jinja_string(args->kw[i].name);
             QW_JINJA_TRY(qw_jinja_dict_put(r, d, &key, &args->kw[i].value));
@@ -168,7 +168,7 @@ QW_JINJA_FILTER(filter_format)
         operand = (qw_jinja_value){.kind = QW_JINJA_DICT, .dict = d};
     } else {
         qw_jinja_list *list = qw_jinja_list_new(r, args->n_pos);
-        if (!list) return r->failed;
+        if (!list) return qw_jinja_failure(r);
         if (args->n_pos) memcpy(list->items, args->pos, args->n_pos * sizeof *args->pos);
         list->n = args->n_pos;
         operand = qw_jinja_sequence(QW_JINJA_TUPLE, list);
@@ -378,7 +378,7 @@ static bool parse_int(qw_str s, int base, int64_t *out)
     if (base == 0) base = 10;
     int64_t value = 0;
     for (; i < s.len; i++) {
-        int c = s.ptr[i];
+        int c = (unsigned char)s.ptr[i];
         if (c == '_' && digit && i + 1 < s.len && s.ptr[i + 1] != '_') continue;
         int d = c >= '0' && c <= '9'                     ? c - '0'
                 : (c | 0x20) >= 'a' && (c | 0x20) <= 'z' ? (c | 0x20) - 'a' + 10

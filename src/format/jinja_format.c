@@ -72,7 +72,7 @@ static qw_status group_digits(qw_jinja_run *r, const field_spec *spec, qw_str *d
            !(every == 3 && is_one_of(digits->ptr[whole], "eE")))
         whole++;
     char *text = qw_jinja_alloc(r, digits->len * 2 + 1, 1);
-    if (!text) return r->failed;
+    if (!text) return qw_jinja_failure(r);
     size_t n = 0;
     for (size_t i = 0; i < digits->len; i++) {
         if (i > 0 && i < whole && (whole - i) % every == 0) text[n++] = spec->grouping;
@@ -112,7 +112,7 @@ static qw_status emit_float(qw_jinja_run *r, const field_spec *spec, double valu
     char prefix[4], format[] = "%.*g", *text;
     bool percent = spec->type == '%', plain = spec->type == 0 && spec->precision < 0;
     size_t size = 400 + MAX_PRECISION;
-    if (!(text = qw_jinja_alloc(r, size, 1))) return r->failed;
+    if (!(text = qw_jinja_alloc(r, size, 1))) return qw_jinja_failure(r);
     bool negative = signbit(value) && !isnan(value);
     double magnitude = fabs(value) * (percent ? 100 : 1);
     int n;

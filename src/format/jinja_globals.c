@@ -34,7 +34,7 @@ GLOBAL(call_range)
         return qw_jinja_fail(r, "range too big: the sandbox blocks ranges larger than %d",
                              MAX_RANGE);
     qw_jinja_range *range = qw_jinja_alloc(r, 1, sizeof *range);
-    if (!range) return r->failed;
+    if (!range) return qw_jinja_failure(r);
     *range = (qw_jinja_range){start, stop, step, (size_t)n};
     *out = (qw_jinja_value){.kind = QW_JINJA_RANGE, .range = range};
     return QW_OK;
@@ -67,7 +67,7 @@ static qw_status make_dict(qw_jinja_run *r, const qw_jinja_args *args, qw_jinja_
                            qw_jinja_value *out)
 {
     qw_jinja_dict *d = qw_jinja_dict_new(r);
-    if (!d) return r->failed;
+    if (!d) return qw_jinja_failure(r);
     if (args->n_pos > 1)
         return qw_jinja_fail(r, "dict expected at most 1 argument, got %zu", args->n_pos);
     if (args->n_pos == 1) QW_JINJA_TRY(add_all(r, d, &args->pos[0]));
@@ -119,7 +119,7 @@ GLOBAL(call_strftime_now)
     char *text = qw_jinja_alloc(r, size, 1);
     // The trailing "." tells an empty result from one that did not fit.
     char *with_end = text ? qw_jinja_alloc(r, format.len + 2, 1) : NULL;
-    if (!with_end) return r->failed;
+    if (!with_end) return qw_jinja_failure(r);
     if (format.len) memcpy(with_end, format.ptr, format.len);
     with_end[format.len] = '.';
     locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
@@ -135,7 +135,7 @@ GLOBAL(call_joiner)
 {
     (void)self;
     qw_jinja_joiner *joiner = qw_jinja_alloc(r, 1, sizeof *joiner);
-    if (!joiner) return r->failed;
+    if (!joiner) return qw_jinja_failure(r);
     joiner->separator = QW_STR(", ");
     QW_JINJA_TRY(qw_jinja_arg_str(r, &args->v[0], "joiner's separator", &joiner->separator));
     *out = (qw_jinja_value){.kind = QW_JINJA_JOINER, .joiner = joiner};
@@ -148,7 +148,7 @@ GLOBAL(call_cycler)
     if (args->n_pos == 0 || args->n_kw)
         return qw_jinja_fail(r, "at least one item has to be provided");
     qw_jinja_cycler *cycler = qw_jinja_alloc(r, 1, sizeof *cycler);
-    if (!cycler) return r->failed;
+    if (!cycler) return qw_jinja_failure(r);
     *cycler = (qw_jinja_cycler){.items = args->pos, .n = args->n_pos};
     *out = (qw_jinja_value){.kind = QW_JINJA_CYCLER, .cycler = cycler};
     return QW_OK;

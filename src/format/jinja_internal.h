@@ -57,6 +57,10 @@ void qw_jinja_lexer_init(qw_jinja_lexer *lx, qw_str source, qw_arena *arena, qw_
 qw_status qw_jinja_lexer_next(qw_jinja_lexer *lx, qw_jinja_token *out);
 /** Record "line N: ..." and return QW_ERR_FORMAT. */
 qw_status qw_jinja_syntax_error(qw_error *err, int line, const char *fmt, ...) QW_PRINTF(3, 4);
+#if defined(__clang_analyzer__) // as in base/status.h
+#define qw_jinja_syntax_error(err, ...)                                                            \
+    ((void)qw_jinja_syntax_error(err, __VA_ARGS__), QW_ERR_FORMAT)
+#endif
 
 // ---- syntax tree
 

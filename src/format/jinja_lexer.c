@@ -13,6 +13,7 @@
 
 #include "format/jinja_text.h"
 
+#undef qw_jinja_syntax_error // defined here, whatever the header tells the analyzer
 qw_status qw_jinja_syntax_error(qw_error *err, int line, const char *fmt, ...)
 {
     char text[sizeof err->text];
@@ -183,12 +184,10 @@ static size_t skip_digits(const qw_jinja_lexer *lx, size_t pos, int base)
     const char *s = lx->source.ptr;
     size_t p = pos;
     while (p < lx->source.len) {
-        if (digit_of_base(s[p], base))
-            p++;
-        else if (s[p] == '_' && p > pos && p + 1 < lx->source.len && digit_of_base(s[p + 1], base))
-            p++;
-        else
-            break;
+        bool is_separator =
+            s[p] == '_' && p > pos && p + 1 < lx->source.len && digit_of_base(s[p + 1], base);
+        if (!is_separator && !digit_of_base(s[p], base)) break;
+        p++;
     }
     return p;
 }

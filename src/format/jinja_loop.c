@@ -31,7 +31,7 @@ static QW_JINJA_OWN_FRAME qw_status start_loop(qw_jinja_run *r, const qw_jinja_s
                                                qw_jinja_scope *outer, qw_jinja_loop **out)
 {
     qw_jinja_loop *loop = qw_jinja_alloc(r, 1, sizeof *loop);
-    if (!loop) return r->failed;
+    if (!loop) return qw_jinja_failure(r);
     *loop = (qw_jinja_loop){
         .stmt = stmt,
         .outer = outer,
@@ -50,7 +50,7 @@ static QW_JINJA_OWN_FRAME qw_status run_round(qw_jinja_run *r, qw_jinja_loop *lo
 {
     if (!*scope || (*scope)->captured) {
         *scope = qw_jinja_scope_new(r, loop->outer);
-        if (!*scope) return r->failed;
+        if (!*scope) return qw_jinja_failure(r);
     }
     (*scope)->n = 0;
     r->scope = *scope;
@@ -104,7 +104,7 @@ QW_JINJA_OWN_FRAME qw_status qw_jinja_run_loop(qw_jinja_run *r, const qw_jinja_s
     QW_JINJA_TRY(run_rounds(r, loop, &ran));
     if (!ran && stmt->orelse) {
         r->scope = qw_jinja_scope_new(r, outer);
-        if (!r->scope) return r->failed;
+        if (!r->scope) return qw_jinja_failure(r);
         QW_JINJA_TRY(qw_jinja_exec(r, stmt->orelse));
     }
     r->scope = before;
@@ -116,7 +116,7 @@ static qw_status count_rounds(qw_jinja_run *r, qw_jinja_loop *loop, int64_t *out
 {
     if (loop->filtered) {
         qw_jinja_list *rest = qw_jinja_list_new(r, 0);
-        if (!rest) return r->failed;
+        if (!rest) return qw_jinja_failure(r);
         for (;;) {
             qw_jinja_value item;
             bool has;
@@ -182,7 +182,7 @@ static qw_status loop_changed(qw_jinja_run *r, const qw_jinja_value *self,
 {
     qw_jinja_loop *loop = self->loop;
     qw_jinja_list *list = qw_jinja_list_new(r, args->n_pos);
-    if (!list) return r->failed;
+    if (!list) return qw_jinja_failure(r);
     if (args->n_pos) memcpy(list->items, args->pos, args->n_pos * sizeof *args->pos);
     list->n = args->n_pos;
     qw_jinja_value now = qw_jinja_sequence(QW_JINJA_TUPLE, list);

@@ -302,7 +302,7 @@ static qw_status partition(qw_jinja_run *r, const qw_jinja_value *self, const qw
         hit = qw_jinja_find(s, separator, 0);
     }
     qw_jinja_list *list = qw_jinja_list_new(r, 3);
-    if (!list) return r->failed;
+    if (!list) return qw_jinja_failure(r);
     list->n = 3;
     for (int i = 0; i < 3; i++) list->items[i] = qw_jinja_text("");
     if (hit == SIZE_MAX) {
@@ -524,7 +524,7 @@ static qw_status make_view(qw_jinja_run *r, qw_jinja_dict *d, const char *view, 
     size_t n;
     QW_JINJA_TRY(qw_jinja_entries(r, d, &entries, &n));
     qw_jinja_list *list = qw_jinja_list_new(r, n);
-    if (!list) return r->failed;
+    if (!list) return qw_jinja_failure(r);
     list->view = view;
     list->n = n;
     for (size_t i = 0; i < n; i++) {
@@ -534,7 +534,7 @@ static qw_status make_view(qw_jinja_run *r, qw_jinja_dict *d, const char *view, 
             list->items[i] = entries[i].value;
         } else {
             qw_jinja_list *pair = qw_jinja_list_new(r, 2);
-            if (!pair) return r->failed;
+            if (!pair) return qw_jinja_failure(r);
             pair->n = 2;
             pair->items[0] = entries[i].key;
             pair->items[1] = entries[i].value;
@@ -580,7 +580,7 @@ METHOD(dict_copy)
     size_t n;
     QW_JINJA_TRY(qw_jinja_entries(r, self->dict, &entries, &n));
     qw_jinja_dict *copy = qw_jinja_dict_new(r);
-    if (!copy) return r->failed;
+    if (!copy) return qw_jinja_failure(r);
     for (size_t i = 0; i < n; i++)
         QW_JINJA_TRY(qw_jinja_dict_put(r, copy, &entries[i].key, &entries[i].value));
     *out = (qw_jinja_value){.kind = QW_JINJA_DICT, .dict = copy};

@@ -148,7 +148,7 @@ qw_status qw_jinja_concat(qw_jinja_run *r, qw_str a, qw_str b, qw_str *out)
                                  r->opt->max_output);
         cap += cap / 2 + 32;
         char *text = qw_jinja_alloc(r, cap, 1);
-        if (!text) return r->failed;
+        if (!text) return qw_jinja_failure(r);
         memcpy(text, a.ptr, a.len);
         memcpy(text + a.len, b.ptr, b.len);
         r->tip = text;
@@ -169,7 +169,7 @@ qw_status qw_jinja_repeat(qw_jinja_run *r, qw_str s, int64_t times, qw_str *out)
             r, "%zu bytes repeated %" PRId64 " times are longer than the limit of %zu", s.len,
             times, r->opt->max_output);
     char *text = qw_jinja_alloc(r, len, 1);
-    if (!text) return r->failed;
+    if (!text) return qw_jinja_failure(r);
     for (size_t i = 0; i < len; i += s.len) memcpy(text + i, s.ptr, s.len);
     *out = (qw_str){text, len};
     return QW_OK;
@@ -183,7 +183,7 @@ static qw_status add_lists(qw_jinja_run *r, const qw_jinja_value *a, const qw_ji
     QW_JINJA_TRY(qw_jinja_items(r, a->list, &x, &n));
     QW_JINJA_TRY(qw_jinja_items(r, b->list, &y, &m));
     qw_jinja_list *list = qw_jinja_list_new(r, n + m);
-    if (!list) return r->failed;
+    if (!list) return qw_jinja_failure(r);
     if (n) memcpy(list->items, x, n * sizeof *x);
     if (m) memcpy(list->items + n, y, m * sizeof *y);
     list->n = n + m;
@@ -199,7 +199,7 @@ static qw_status repeat_list(qw_jinja_run *r, const qw_jinja_value *v, int64_t t
     QW_JINJA_TRY(qw_jinja_items(r, v->list, &items, &n));
     if (times > 0 && !qw_mul_size(&total, n, (size_t)times)) total = SIZE_MAX;
     qw_jinja_list *list = qw_jinja_list_new(r, total);
-    if (!list) return r->failed;
+    if (!list) return qw_jinja_failure(r);
     for (size_t i = 0; i < total; i++) list->items[i] = items[i % n];
     list->n = total;
     *out = qw_jinja_sequence((qw_jinja_kind)v->kind, list);

@@ -49,7 +49,8 @@ static qw_status repr_string(qw_jinja_run *r, qw_str s)
 {
     qw_buf *b = &r->out;
     QW_JINJA_TRY(qw_jinja_work(r, s.len));
-    bool double_quotes = memchr(s.ptr ? s.ptr : "", '\'', s.len) && !memchr(s.ptr, '"', s.len);
+    bool double_quotes =
+        qw_str_find(s, QW_STR("'"), 0) != SIZE_MAX && qw_str_find(s, QW_STR("\""), 0) == SIZE_MAX;
     char quote = double_quotes ? '"' : '\'';
     qw_buf_putc(b, quote);
     for (size_t pos = 0; pos < s.len;) {
@@ -72,7 +73,8 @@ static qw_status repr_bytes(qw_jinja_run *r, qw_str s)
 {
     qw_buf *b = &r->out;
     QW_JINJA_TRY(qw_jinja_work(r, s.len));
-    bool double_quotes = memchr(s.ptr ? s.ptr : "", '\'', s.len) && !memchr(s.ptr, '"', s.len);
+    bool double_quotes =
+        qw_str_find(s, QW_STR("'"), 0) != SIZE_MAX && qw_str_find(s, QW_STR("\""), 0) == SIZE_MAX;
     char quote = double_quotes ? '"' : '\'';
     qw_buf_putc(b, 'b');
     qw_buf_putc(b, quote);
@@ -222,9 +224,7 @@ static void dump_ascii_string(qw_buf *b, qw_str s)
         if (hit) {
             qw_buf_putc(b, '\\');
             qw_buf_putc(b, hit[1]);
-        } else if (c >= 0x20 && c < 0x7F) {
-            qw_buf_putc(b, (char)c);
-        } else if (c == 0x7F) {
+        } else if (c >= 0x20 && c <= 0x7F) {
             qw_buf_putc(b, (char)c);
         } else if (c < 0x10000) {
             qw_buf_printf(b, "\\u%04x", (unsigned)c);
@@ -301,7 +301,7 @@ static qw_status sorted_entries(qw_jinja_run *r, const qw_jinja_entry **entries,
     qw_jinja_value *keys = qw_jinja_alloc(r, n, sizeof *keys);
     qw_jinja_value *numbers = qw_jinja_alloc(r, n, sizeof *numbers);
     qw_jinja_entry *sorted = qw_jinja_alloc(r, n, sizeof *sorted);
-    if (!keys || !numbers || !sorted) return r->failed;
+    if (!keys || !numbers || !sorted) return qw_jinja_failure(r);
     for (size_t i = 0; i < n; i++) {
         keys[i] = (*entries)[i].key;
         numbers[i] = qw_jinja_int((int64_t)i);

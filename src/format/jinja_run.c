@@ -15,6 +15,7 @@ static qw_status fail_at_line(qw_jinja_run *r, qw_status code, const char *fmt, 
     return r->failed;
 }
 
+#undef qw_jinja_fail // defined here, whatever the header tells the analyzer
 qw_status qw_jinja_fail(qw_jinja_run *r, const char *fmt, ...)
 {
     va_list args;
@@ -24,6 +25,7 @@ qw_status qw_jinja_fail(qw_jinja_run *r, const char *fmt, ...)
     return st;
 }
 
+#undef qw_jinja_refuse
 qw_status qw_jinja_refuse(qw_jinja_run *r, const char *fmt, ...)
 {
     va_list args;
@@ -88,7 +90,7 @@ qw_status qw_jinja_capture(qw_jinja_run *r, size_t start, qw_str *out)
     QW_JINJA_TRY(qw_jinja_check_output(r));
     size_t len = r->out.len - start;
     char *text = qw_jinja_alloc(r, len + 1, 1);
-    if (!text) return r->failed;
+    if (!text) return qw_jinja_failure(r);
     if (len) memcpy(text, r->out.data + start, len);
     r->out.len = start;
     *out = (qw_str){text, len};

@@ -29,7 +29,7 @@ static qw_status copy_items(qw_jinja_run *r, const qw_jinja_value *from, qw_jinj
     size_t n;
     QW_JINJA_TRY(qw_jinja_iterate(r, from, &items, &n));
     qw_jinja_list *list = qw_jinja_list_new(r, n);
-    if (!list) return r->failed;
+    if (!list) return qw_jinja_failure(r);
     if (n) memcpy(list->items, items, n * sizeof *items);
     list->n = n;
     *out = list;
@@ -102,7 +102,7 @@ static qw_status push_chunk(qw_jinja_run *r, qw_jinja_list *all, const qw_jinja_
                             size_t from, size_t to, size_t n_fill, const qw_jinja_value *fill)
 {
     qw_jinja_list *chunk = qw_jinja_list_new(r, to - from + n_fill);
-    if (!chunk) return r->failed;
+    if (!chunk) return qw_jinja_failure(r);
     for (size_t i = from; i < to; i++) chunk->items[chunk->n++] = items[i];
     for (size_t i = 0; i < n_fill; i++) chunk->items[chunk->n++] = *fill;
     qw_jinja_value v = qw_jinja_sequence(QW_JINJA_LIST, chunk);
@@ -119,7 +119,7 @@ QW_JINJA_FILTER(filter_batch)
         return qw_jinja_fail(r, "batch's line count must be positive, got %" PRId64, size);
     QW_JINJA_TRY(qw_jinja_iterate(r, self, &items, &n));
     qw_jinja_list *all = qw_jinja_list_new(r, 0);
-    if (!all) return r->failed;
+    if (!all) return qw_jinja_failure(r);
     for (size_t i = 0; i < n; i += (size_t)size) {
         size_t left = n - i, len = left < (size_t)size ? left : (size_t)size;
         size_t n_fill = given(fill) ? (size_t)size - len : 0;
@@ -138,7 +138,7 @@ QW_JINJA_FILTER(filter_slice)
     if (slices < 1) return qw_jinja_fail(r, "slice's count must be positive, got %" PRId64, slices);
     QW_JINJA_TRY(qw_jinja_iterate(r, self, &items, &n));
     qw_jinja_list *all = qw_jinja_list_new(r, 0);
-    if (!all) return r->failed;
+    if (!all) return qw_jinja_failure(r);
     size_t each = n / (size_t)slices, longer = n % (size_t)slices;
     for (size_t i = 0; i < (size_t)slices; i++) {
         size_t len = each + (i < longer);
@@ -209,7 +209,7 @@ QW_JINJA_FILTER(filter_map)
     }
     QW_JINJA_TRY(iterate_if_true(r, self, &items, &n));
     qw_jinja_list *list = qw_jinja_list_new(r, n);
-    if (!list) return r->failed;
+    if (!list) return qw_jinja_failure(r);
     for (size_t i = 0; i < n; i++) {
         qw_jinja_value *to = &list->items[i];
         QW_JINJA_TRY(by_attribute ? qw_jinja_get_path(r, &items[i], attribute, fallback, to)
@@ -235,7 +235,7 @@ static qw_status choose(qw_jinja_run *r, const qw_jinja_value *self, const qw_ji
     }
     QW_JINJA_TRY(iterate_if_true(r, self, &items, &n));
     qw_jinja_list *list = qw_jinja_list_new(r, 0);
-    if (!list) return r->failed;
+    if (!list) return qw_jinja_failure(r);
     for (size_t i = 0; i < n; i++) {
         qw_jinja_value v = items[i];
         if (by_attr) QW_JINJA_TRY(qw_jinja_get_path(r, &items[i], &args->pos[0], NULL, &v));
@@ -301,7 +301,7 @@ qw_status qw_jinja_sort(qw_jinja_run *r, qw_jinja_value *items, qw_jinja_value *
     uint32_t *order = qw_jinja_alloc(r, n, sizeof *order),
              *spare = qw_jinja_alloc(r, n, sizeof *spare);
     qw_jinja_value *copy = qw_jinja_alloc(r, n, sizeof *copy);
-    if (!order || !spare || !copy) return r->failed;
+    if (!order || !spare || !copy) return qw_jinja_failure(r);
     for (size_t i = 0; i < n; i++) order[i] = (uint32_t)i;
     for (size_t width = 1; width < n; width *= 2)
         for (size_t from = 0; from + width < n; from += 2 * width) {
@@ -320,7 +320,7 @@ static qw_status sort_key(qw_jinja_run *r, const qw_jinja_value *item,
 {
     qw_jinja_list single = {.items = (qw_jinja_value *)(uintptr_t)attribute, .n = 1};
     qw_jinja_list *parts = &single, *key = qw_jinja_list_new(r, 1);
-    if (!key) return r->failed;
+    if (!key) return qw_jinja_failure(r);
     qw_str comma = QW_STR(",");
     if (attribute->kind == QW_JINJA_STRING)
         QW_JINJA_TRY(qw_jinja_str_split(r, attribute->str, &comma, -1, false, &parts));
@@ -336,7 +336,7 @@ static qw_status keys_of(qw_jinja_run *r, const qw_jinja_list *list,
                          const qw_jinja_value *attribute, bool case_sensitive, qw_jinja_value **out)
 {
     qw_jinja_value *keys = qw_jinja_alloc(r, list->n, sizeof *keys);
-    if (!keys) return r->failed;
+    if (!keys) return qw_jinja_failure(r);
     for (size_t i = 0; i < list->n; i++)
         QW_JINJA_TRY(sort_key(r, &list->items[i], attribute, case_sensitive, &keys[i]));
     *out = keys;
@@ -357,7 +357,7 @@ static qw_status pair_of(qw_jinja_run *r, const qw_jinja_value *a, const qw_jinj
                          qw_jinja_value *out)
 {
     qw_jinja_list *pair = qw_jinja_list_new(r, 2);
-    if (!pair) return r->failed;
+    if (!pair) return qw_jinja_failure(r);
     pair->n = 2;
     pair->items[0] = *a;
     pair->items[1] = *b;
@@ -371,7 +371,7 @@ static qw_status pairs_of(qw_jinja_run *r, qw_jinja_dict *d, qw_jinja_list **out
     size_t n;
     QW_JINJA_TRY(qw_jinja_entries(r, d, &entries, &n));
     qw_jinja_list *list = qw_jinja_list_new(r, n);
-    if (!list) return r->failed;
+    if (!list) return qw_jinja_failure(r);
     for (size_t i = 0; i < n; i++) {
         QW_JINJA_TRY(pair_of(r, &entries[i].key, &entries[i].value, &list->items[i]));
         list->n++;
@@ -393,7 +393,7 @@ QW_JINJA_FILTER(filter_dictsort)
         return qw_jinja_fail(r, "you can only sort by either 'key' or 'value'");
     qw_jinja_value position = qw_jinja_int(qw_str_is(by, "value"));
     QW_JINJA_TRY(pairs_of(r, self->dict, &list));
-    if (!(keys = qw_jinja_alloc(r, list->n, sizeof *keys))) return r->failed;
+    if (!(keys = qw_jinja_alloc(r, list->n, sizeof *keys))) return qw_jinja_failure(r);
     for (size_t i = 0; i < list->n; i++)
         QW_JINJA_TRY(key_of(r, &list->items[i], &position, qw_jinja_truth(&args->v[0]), &keys[i]));
     QW_JINJA_TRY(qw_jinja_sort(r, list->items, keys, list->n, qw_jinja_truth(&args->v[2])));
@@ -405,7 +405,7 @@ QW_JINJA_FILTER(filter_items)
     (void)args;
     qw_jinja_list *list;
     if (self->kind == QW_JINJA_UNDEFINED) {
-        if (!(list = qw_jinja_list_new(r, 0))) return r->failed;
+        if (!(list = qw_jinja_list_new(r, 0))) return qw_jinja_failure(r);
     } else {
         if (self->kind != QW_JINJA_DICT)
             return qw_jinja_fail(r, "can only get item pairs from a mapping");
@@ -461,7 +461,7 @@ QW_JINJA_FILTER(filter_unique)
     QW_JINJA_TRY(qw_jinja_iterate(r, self, &items, &n));
     qw_jinja_list *list = qw_jinja_list_new(r, 0);
     qw_jinja_dict *keys = qw_jinja_dict_new(r);
-    if (!list || !keys) return r->failed;
+    if (!list || !keys) return qw_jinja_failure(r);
     for (size_t i = 0; i < n; i++) {
         QW_JINJA_TRY(key_of(r, &items[i], &args->v[1], qw_jinja_truth(&args->v[0]), &key));
         QW_JINJA_TRY(qw_jinja_dict_find(r, keys, &key, &seen_before));
@@ -486,7 +486,7 @@ QW_JINJA_FILTER(filter_groupby)
     bool case_sensitive = qw_jinja_truth(&args->v[2]);
     QW_JINJA_TRY(copy_items(r, self, &list));
     qw_jinja_value *keys = qw_jinja_alloc(r, list->n, sizeof *keys), previous = qw_jinja_none();
-    if (!keys || !groups) return r->failed;
+    if (!keys || !groups) return qw_jinja_failure(r);
     for (size_t i = 0; i < list->n; i++) {
         QW_JINJA_TRY(group_key(r, &list->items[i], args, &keys[i]));
         if (!case_sensitive) QW_JINJA_TRY(qw_jinja_fold_case(r, &keys[i], &keys[i]));
@@ -500,7 +500,7 @@ QW_JINJA_FILTER(filter_groupby)
         if (!case_sensitive) QW_JINJA_TRY(qw_jinja_fold_case(r, &key, &folded));
         if (group) QW_JINJA_TRY(qw_jinja_equal(r, &folded, &previous, &same));
         if (!same) {
-            if (!(group = qw_jinja_list_new(r, 0))) return r->failed;
+            if (!(group = qw_jinja_list_new(r, 0))) return qw_jinja_failure(r);
             qw_jinja_value members = qw_jinja_sequence(QW_JINJA_LIST, group);
             QW_JINJA_TRY(pair_of(r, &key, &members, &pair));
             pair.grouped = true;
@@ -540,7 +540,7 @@ QW_JINJA_FILTER(filter_join)
     QW_JINJA_TRY(qw_jinja_iterate(r, self, &items, &n));
     if (given(&args->v[1])) {
         qw_jinja_value *values = qw_jinja_alloc(r, n, sizeof *values);
-        if (!values) return r->failed;
+        if (!values) return qw_jinja_failure(r);
         for (size_t i = 0; i < n; i++)
             QW_JINJA_TRY(attribute_of(r, &items[i], &args->v[1], &values[i]));
         items = values;

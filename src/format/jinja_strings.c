@@ -38,7 +38,7 @@ qw_status qw_jinja_str_case(qw_jinja_run *r, qw_str s, qw_jinja_case to, qw_str 
     size_t cap;
     if (!qw_mul_size(&cap, s.len, 4)) return qw_jinja_fail(r, "a text is too long");
     char *text = qw_jinja_alloc(r, cap + 1, 1);
-    if (!text) return r->failed;
+    if (!text) return qw_jinja_failure(r);
     size_t len = 0;
     bool first = true, in_word = false;
     for (size_t pos = 0; pos < s.len;) {
@@ -239,7 +239,7 @@ qw_status qw_jinja_str_split(qw_jinja_run *r, qw_str s, const qw_str *separator,
                              bool from_right, qw_jinja_list **out)
 {
     qw_jinja_list *list = qw_jinja_list_new(r, 0);
-    if (!list) return r->failed;
+    if (!list) return qw_jinja_failure(r);
     *out = list;
     QW_JINJA_TRY(qw_jinja_work(r, s.len));
     if (!separator)
@@ -253,7 +253,7 @@ qw_status qw_jinja_str_split(qw_jinja_run *r, qw_str s, const qw_str *separator,
 qw_status qw_jinja_str_splitlines(qw_jinja_run *r, qw_str s, bool keep_ends, qw_jinja_list **out)
 {
     qw_jinja_list *list = qw_jinja_list_new(r, 0);
-    if (!list) return r->failed;
+    if (!list) return qw_jinja_failure(r);
     QW_JINJA_TRY(qw_jinja_work(r, s.len));
     size_t from = 0;
     for (size_t pos = 0; pos < s.len;) {

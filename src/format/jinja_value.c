@@ -42,14 +42,14 @@ qw_status qw_jinja_from_json(qw_jinja_run *r, const json_t *json, qw_jinja_value
     switch (json_typeof(json)) {
     case JSON_OBJECT: {
         qw_jinja_dict *d = qw_jinja_dict_new(r);
-        if (!d) return r->failed;
+        if (!d) return qw_jinja_failure(r);
         d->source = json;
         *out = (qw_jinja_value){.kind = QW_JINJA_DICT, .dict = d};
         break;
     }
     case JSON_ARRAY: {
         qw_jinja_list *list = qw_jinja_list_new(r, 0);
-        if (!list) return r->failed;
+        if (!list) return qw_jinja_failure(r);
         list->source = json;
         *out = qw_jinja_sequence(QW_JINJA_LIST, list);
         break;
@@ -119,7 +119,7 @@ qw_status qw_jinja_list_push(qw_jinja_run *r, qw_jinja_list *list, const qw_jinj
     if (list->n == list->cap) {
         size_t cap = list->cap ? list->cap * 2 : 4;
         qw_jinja_value *items = qw_jinja_alloc(r, cap, sizeof *items);
-        if (!items) return r->failed;
+        if (!items) return qw_jinja_failure(r);
         if (list->n) memcpy(items, list->items, list->n * sizeof *items);
         list->items = items;
         list->cap = cap;
@@ -132,7 +132,7 @@ static qw_status open_list(qw_jinja_run *r, qw_jinja_list *list)
 {
     size_t n = json_array_size(list->source);
     qw_jinja_value *items = qw_jinja_alloc(r, n, sizeof *items);
-    if (!items) return r->failed;
+    if (!items) return qw_jinja_failure(r);
     for (size_t i = 0; i < n; i++)
         QW_JINJA_TRY(qw_jinja_from_json(r, json_array_get(list->source, i), &items[i]));
     list->items = items;
@@ -156,7 +156,7 @@ static qw_status code_points(qw_jinja_run *r, qw_str s, const qw_jinja_value **i
 {
     size_t len = qw_jinja_text_len(s), pos = 0;
     qw_jinja_value *list = qw_jinja_alloc(r, len, sizeof *list);
-    if (!list) return r->failed;
+    if (!list) return qw_jinja_failure(r);
     for (size_t i = 0; i < len; i++) {
         size_t start = pos;
         (void)qw_utf8_next(s, &pos);
@@ -171,7 +171,7 @@ static qw_status range_items(qw_jinja_run *r, const qw_jinja_range *range,
                              const qw_jinja_value **items, size_t *n)
 {
     qw_jinja_value *list = qw_jinja_alloc(r, range->n, sizeof *list);
-    if (!list) return r->failed;
+    if (!list) return qw_jinja_failure(r);
     int64_t at = range->start;
     for (size_t i = 0; i < range->n; i++) {
         list[i] = qw_jinja_int(at);
@@ -188,7 +188,7 @@ static qw_status dict_keys(qw_jinja_run *r, qw_jinja_dict *d, const qw_jinja_val
     const qw_jinja_entry *entries;
     QW_JINJA_TRY(qw_jinja_entries(r, d, &entries, n));
     qw_jinja_value *keys = qw_jinja_alloc(r, *n, sizeof *keys);
-    if (!keys) return r->failed;
+    if (!keys) return qw_jinja_failure(r);
     for (size_t i = 0; i < *n; i++) keys[i] = entries[i].key;
     *items = keys;
     return QW_OK;
@@ -482,7 +482,7 @@ static qw_status grow_index(qw_jinja_run *r, qw_jinja_dict *d)
     uint32_t size = d->index_size ? d->index_size : 16;
     while (size < 4 * d->n) size *= 2;
     d->index = qw_jinja_alloc(r, size, sizeof *d->index);
-    if (!d->index) return r->failed;
+    if (!d->index) return qw_jinja_failure(r);
     d->index_size = size;
     for (uint32_t i = 0; i < d->n; i++) index_add(d, i);
     return QW_OK;
@@ -493,7 +493,7 @@ static qw_status append_entry(qw_jinja_run *r, qw_jinja_dict *d, const qw_jinja_
     if (d->n == d->cap) {
         uint32_t cap = d->cap ? d->cap * 2 : 4;
         qw_jinja_entry *entries = qw_jinja_alloc(r, cap, sizeof *entries);
-        if (!entries) return r->failed;
+        if (!entries) return qw_jinja_failure(r);
         if (d->n) memcpy(entries, d->entries, d->n * sizeof *entries);
         d->entries = entries;
         d->cap = cap;
@@ -512,7 +512,7 @@ static qw_status open_dict(qw_jinja_run *r, qw_jinja_dict *d)
     size_t n = json_object_size(source);
     if (n > UINT32_MAX / 8) return qw_jinja_fail(r, "an object with %zu members is too large", n);
     d->entries = qw_jinja_alloc(r, n, sizeof *d->entries);
-    if (!d->entries) return r->failed;
+    if (!d->entries) return qw_jinja_failure(r);
     d->cap = (uint32_t)n;
     d->source = NULL;
     json_t *object = (json_t *)(uintptr_t)source; // jansson's iteration only reads

@@ -201,6 +201,16 @@ struct qw_jinja_run {
 qw_status qw_jinja_fail(qw_jinja_run *r, const char *fmt, ...) QW_PRINTF(2, 3);
 /** The same for something that is valid Jinja but left out here; returns QW_ERR_UNSUPPORTED. */
 qw_status qw_jinja_refuse(qw_jinja_run *r, const char *fmt, ...) QW_PRINTF(2, 3);
+#if defined(__clang_analyzer__) // as in base/status.h
+#define qw_jinja_fail(r, ...) ((void)qw_jinja_fail(r, __VA_ARGS__), QW_ERR_FORMAT)
+#define qw_jinja_refuse(r, ...) ((void)qw_jinja_refuse(r, __VA_ARGS__), QW_ERR_UNSUPPORTED)
+#endif
+/** The failure after which a function of this file returned NULL. */
+static inline qw_status qw_jinja_failure(const qw_jinja_run *r)
+{
+    QW_ASSERT(r->failed != QW_OK);
+    return r->failed;
+}
 /** Count `n` units of work against the limit. A unit is one evaluation or about 64 bytes moved. */
 qw_status qw_jinja_step(qw_jinja_run *r, size_t n);
 qw_status qw_jinja_work(qw_jinja_run *r, size_t n_bytes);

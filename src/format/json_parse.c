@@ -183,8 +183,8 @@ static qw_status parse_string(parser *ps, qw_str *out, char **owned)
 
 static qw_status parse_string_value(parser *ps, json_t **out)
 {
-    qw_str text;
-    char *owned;
+    qw_str text = {0};
+    char *owned = NULL;
     qw_status st = parse_string(ps, &text, &owned);
     if (st != QW_OK) return st;
     st = give(ps, out, json_stringn_nocheck(text.ptr, text.len));
@@ -252,7 +252,7 @@ static qw_status parse_value(parser *ps, json_t **out);
 
 static qw_status parse_item(parser *ps, json_t *array)
 {
-    json_t *item;
+    json_t *item = NULL;
     qw_status st = parse_value(ps, &item);
     if (st != QW_OK) return st;
     return json_array_append_new(array, item) == 0 ? QW_OK : fail_memory(ps);
@@ -262,9 +262,9 @@ static qw_status parse_member(parser *ps, json_t *object)
 {
     if (peek(ps) != '"') return unexpected(ps, "a key in quotes");
     const char *at = ps->p;
-    qw_str key;
-    char *owned;
-    json_t *value;
+    qw_str key = {0};
+    char *owned = NULL;
+    json_t *value = NULL;
     qw_status st = parse_string(ps, &key, &owned);
     if (st != QW_OK) return st;
     if (key.len && memchr(key.ptr, '\0', key.len)) {

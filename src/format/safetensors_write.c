@@ -110,6 +110,7 @@ static qw_status write_tensor(qw_file_writer *w, const qw_stored_tensor *t, cons
                               qw_error *err)
 {
     if (t->data || t->size == 0) return qw_file_writer_append(w, t->data, t->size, err);
+    QW_ASSERT(from->read);
     const size_t piece_size = (size_t)1 << 20;
     uint8_t *piece = qw_mem_alloc(piece_size);
     if (!piece) return qw_fail_memory(err, piece_size, "writing a tensor");

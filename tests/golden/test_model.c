@@ -30,7 +30,7 @@ static void check_case(fixture *f, const json_t *c, bool exact, double tolerance
     const json_t *greedy = json_object_get(c, "greedy");
     const json_t *margins = json_object_get(c, "greedy_margin");
     int n_greedy = fixture_ids(ids + n, MAX - n, greedy);
-    float *logits = qw_mem_array((size_t)(n + n_greedy) * (size_t)v, sizeof *logits);
+    float *logits = qw_mem_calloc((size_t)(n + n_greedy) * (size_t)v, sizeof *logits);
     fixture_logits(f, logits, ids, n + n_greedy, MAX);
 
     double worst =

@@ -90,7 +90,7 @@ static void gemm_one(kt *t, gemm_case *c, int n, int k, int m, kt_values values)
     kt_check_canaries(t, c->got, c->c_len * sizeof(float));
 }
 
-#define EACH(i, list) for (size_t i = 0; i < QW_ARRAY_LEN(list); i++)
+#define EACH(i, list) for (size_t i = 0; (i) < QW_ARRAY_LEN(list); (i)++)
 
 static void gemm_kernel(kt *t, const char *name, gemm_case c)
 {

@@ -60,13 +60,11 @@ static bool parse(arguments *a, int argc, char **argv)
             a->quick = true;
         } else if (strcmp(argv[i], "--bench") == 0) {
             a->bench = true;
-        } else if (!value) {
-            return false;
-        } else if (strcmp(argv[i], "--isa") == 0) {
+        } else if (value && strcmp(argv[i], "--isa") == 0) {
             a->isa = argv[++i];
-        } else if (strcmp(argv[i], "--check") == 0) {
+        } else if (value && strcmp(argv[i], "--check") == 0) {
             a->check = argv[++i];
-        } else if (strcmp(argv[i], "--seed") == 0) {
+        } else if (value && strcmp(argv[i], "--seed") == 0) {
             char *end;
             errno = 0;
             a->seed = strtoull(argv[++i], &end, 0);
