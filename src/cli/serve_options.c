@@ -289,7 +289,7 @@ static void set_defaults(qw_serve_options *o)
 {
     *o = (qw_serve_options){
         .root_path = "",
-        .timeout_keep_alive_s = 5,
+        .timeout_keep_alive_s = 75, // not vLLM's 5: pooled clients race with so short a time
         .max_n_sequences = 16384,
         .log_stats_interval_s = 10,
         .logging_level = QW_SERVE_LOG_INFO,

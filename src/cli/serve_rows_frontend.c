@@ -102,6 +102,7 @@ static const qw_opt rows[] = {
     {"enable_log_requests", QW_OPT_BOOL, FIELD(enable_log_requests), .group = FRONTEND,
      .help = "log the parameters of requests"},
     {"enable_log_outputs", QW_OPT_BOOL, FIELD(enable_log_outputs), .group = FRONTEND,
+     .effect = QW_OPT_WARNED, .why = "only requests are logged, not answers, in this version",
      .help = "log answers too; needs --enable-log-requests"},
     {"max_log_len", QW_OPT_INT, FIELD(max_log_len), .group = FRONTEND, .def = "-1", .min = -1,
      .max = QW_OPT_NO_MAX, .def_note = "all", .help = "most characters of a prompt in the log"},

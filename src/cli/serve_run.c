@@ -333,7 +333,6 @@ static qw_status serve(service *s, qw_error *err)
         .track_load = o->enable_server_load_tracking,
         .has_tokenizer_info = o->enable_tokenizer_info_endpoint,
         .dev_mode = o->server_dev_mode,
-        .log_outputs = o->enable_log_outputs,
         .log = {.ctx = s,
                 .access = log_access,
                 .line = log_line,

@@ -28,8 +28,8 @@ typedef struct qw_server_log {
     void (*access)(void *ctx, const char *path, const char *text);
     /** A line of the server itself: the statistics, a diagnostic. */
     void (*line)(void *ctx, bool is_warning, const char *text);
-    /** A request begins or has ended (--enable-log-requests); NULL: not wanted. `text` is the
-     *  prompt or the answer, NULL when it is not to be logged. */
+    /** A request is "Received" or "Finished" (--enable-log-requests); NULL: not wanted. `text` is
+     *  the prompt as the template made it; NULL: it is not at hand. */
     void (*request)(void *ctx, const char *id, const char *what, const char *text);
 } qw_server_log;
 
@@ -45,7 +45,7 @@ typedef struct qw_server_config {
     double log_stats_interval_s; /* 0: no statistics lines */
     bool record_stats;           /* request and step statistics for /metrics */
     bool has_prefix_caching;
-    bool track_load, has_tokenizer_info, dev_mode, log_outputs;
+    bool track_load, has_tokenizer_info, dev_mode;
     qw_server_log log;
 } qw_server_config;
 

@@ -256,6 +256,8 @@ static void flush(qw_generation *g)
     }
     if (!is_done) return;
     g->is_over = true;
+    if (g->server->config.log.request)
+        g->server->config.log.request(g->server->config.log.ctx, g->request.id, "Finished", NULL);
     let_go(g);
 }
 
@@ -416,6 +418,10 @@ static void submit(qw_generation *g)
         fail(g, &err);
         return;
     }
+    if (s->config.log.request)
+        for (size_t i = 0; i < g->n_prompts; i++)
+            s->config.log.request(s->config.log.ctx, g->request.id, "Received",
+                                  g->prompts[i].text.data);
     g->n_open = g->n_prompts;
     for (size_t i = 0; i < g->n_prompts; i++) qw_runner_submit(s->runner, &g->jobs[i]);
 }

@@ -70,7 +70,7 @@ def check_stream(data):
 
 def ask(server, method, path, body):
     """How the request ended."""
-    c = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
+    c = http.client.HTTPConnection("127.0.0.1", server.port, timeout=600)
     try:
         headers = {} if body is None else {"Content-Type": "application/json"}
         c.request(method, path, None if body is None else json.dumps(body), headers)
@@ -81,7 +81,7 @@ def ask(server, method, path, body):
         except http.client.IncompleteRead as e:
             return "broken" if status == 200 else fail(f"{status} with a broken body {e.partial}")
     except TimeoutError:
-        fail(f"no answer for 120 s to {path} {body}\n" + server.log())
+        fail(f"no answer for ten minutes to {path} {body}\n" + server.log())
     except (ConnectionError, http.client.HTTPException):
         return "closed"
     finally:

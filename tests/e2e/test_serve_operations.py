@@ -15,7 +15,7 @@ import time
 from qwserve import Server
 from qwtest import QWENCH, Scratch, check, fail
 
-LONG = {"prompt": "Once upon a time", "max_tokens": 1500, "ignore_eos": True, "temperature": 0,
+LONG = {"prompt": "Once upon a time", "max_tokens": 800, "ignore_eos": True, "temperature": 0,
         "stream": True}
 
 
@@ -68,16 +68,16 @@ def refuses(server):
 
 
 def check_drain():
-    with Server("--max-model-len", "2048") as s:
+    with Server("--max-model-len", "2048", "--shutdown-timeout", "200") as s:
         stream = Stream(s, LONG)
         check(not refuses(s), "connections before the signal")
         s.proc.send_signal(signal.SIGTERM)
         wait_for(lambda: refuses(s), "refusing connections")
         check(stream.end(), "a stream that runs at SIGTERM comes to its end")
-        check(stream.bytes.count(b"data: {") >= 1000, "all of its tokens")
+        check(stream.bytes.count(b"data: {") >= 700, "all of its tokens")
         check(s.proc.wait(60) == 0, "exit 0 after the drain")
         log = s.log()
-        check("Shutting down on Terminated" in log and "Waiting up to 30 s for 1 requests to end" in log,
+        check("Shutting down on Terminated" in log and "Waiting up to 200 s for 1 requests to end" in log,
               f"what it says: {log}")
 
 
@@ -156,7 +156,9 @@ def check_stats():
         for _ in range(2):
             s.must("/v1/completions", dict(LONG, stream=False, max_tokens=200,
                                            prompt=[7 * i % 3000 for i in range(100)]))
-        wait_for(lambda: any("generation throughput: 0.0" in x for x in stats_lines(s)), "idle lines")
+        # A starved interval may say 0.0 as well, but something runs then.
+        wait_for(lambda: stats_lines(s) and re.search(r"generation throughput: 0\.0 .* Running: 0 reqs",
+                                                      stats_lines(s)[-1]), "an idle line")
         n = len(stats_lines(s))
         time.sleep(1)
         lines = stats_lines(s)

@@ -76,7 +76,7 @@ static void test_defaults(void **unused)
     assert_null(o.cudagraph_capture_sizes);
     assert_int_equal(o.max_logprobs, 20);
     assert_true(o.shutdown_timeout_s == 30);
-    assert_int_equal(o.timeout_keep_alive_s, 5);
+    assert_int_equal(o.timeout_keep_alive_s, 75);
     assert_int_equal(o.max_n_sequences, 16384);
     assert_string_equal(o.reasoning_parser, "auto");
     assert_string_equal(o.response_role, "assistant");
