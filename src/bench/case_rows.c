@@ -42,8 +42,9 @@ qw_status qw_bench_norm_case(qw_bench_case *out, const qw_bench_env *env, int m,
     c->y = qw_mem_map(c->size, 4096);
     c->weight = qw_mem_array((size_t)n, sizeof *c->weight);
     if (!c->x || !c->y || !c->weight) {
+        qw_status st = qw_fail_memory(err, c->size, "a benchmark row");
         free_norm(c);
-        return qw_fail_memory(err, c->size, "a benchmark row");
+        return st;
     }
     for (size_t i = 0; i < c->stride * (size_t)m; i++)
         c->x[i] = (float)((int)(i * 37 % 127) - 63) / 64.0f;
@@ -111,8 +112,9 @@ qw_status qw_bench_rope_case(qw_bench_case *out, const qw_bench_env *env, int m,
     c->norms = qw_mem_array((size_t)d, sizeof *c->norms);
     c->table = qw_mem_array(n_blocks, sizeof *c->table);
     if (!c->qkv || !c->angles || !c->pages || !c->norms || !c->table) {
+        qw_status st = qw_fail_memory(err, c->qkv_size, "a benchmark row");
         free_rope(c);
-        return qw_fail_memory(err, c->qkv_size, "a benchmark row");
+        return st;
     }
     for (size_t i = 0; i < stride * rows; i++)
         c->qkv[i] = (float)((int)(i * 37 % 127) - 63) / 64.0f;

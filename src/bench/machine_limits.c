@@ -80,7 +80,7 @@ static int compare(const void *a, const void *b)
 
 static double median_of_slices(qw_limit_meter *m, qw_limit_kind kind, int n)
 {
-    double slices[READ_SLICES];
+    double slices[READ_SLICES] = {0};
     for (int i = 0; i < n; i++) slices[i] = qw_limit_meter_measure(m, kind);
     qsort(slices, (size_t)n, sizeof *slices, compare);
     return slices[n / 2];

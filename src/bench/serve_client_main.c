@@ -355,7 +355,7 @@ void qw_serve_client_main(int fd, const char *const *prompts, size_t n_prompts)
     client *c = qw_mem_calloc(1, sizeof *c);
     if (!c || !make_set(&c->streams, QW_SERVE_MAX_STREAMS) ||
         !make_set(&c->crowd, QW_SERVE_MAX_CROWD) || !make_set(&c->probe, 1))
-        return;
+        return; // NOLINT(clang-analyzer-unix.Malloc): the process ends here
     c->prompts = prompts;
     c->n_prompts = n_prompts;
     c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);

@@ -82,7 +82,8 @@ static void work_out(plan_result *r, const plan_options *o)
     r->kv_per_token = p->in.kv_per_block / (size_t)block;
     r->capacity = p->n_blocks * block;
     r->length = o->length > 0 ? o->length : p->max_model_len;
-    r->concurrency = (double)p->n_blocks / (double)((r->length + block - 1) / block);
+    int64_t blocks_each = (r->length + block - 1) / block;
+    r->concurrency = (double)p->n_blocks / (double)blocks_each;
     int64_t context = r->length;
     r->predictions[0] = predict(r, 1, context);
     int64_t n = o->streams;

@@ -168,7 +168,7 @@ static qw_status apply(reader *r, const char *key, const json_t *v)
     qw_arena_init(&arena, 4096);
     const char **texts = qw_arena_array(&arena, n, sizeof *texts);
     qw_buf text;
-    qw_buf_init(&text, MAX_SIZE * 4);
+    qw_buf_init(&text, (size_t)MAX_SIZE * 4);
     qw_status st = texts ? QW_OK : qw_fail_memory(r->err, n * sizeof *texts, "the config file");
     for (size_t i = 0; i < n && st == QW_OK; i++) {
         qw_buf_clear(&text);

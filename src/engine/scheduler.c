@@ -129,6 +129,7 @@ static bool schedule_running(qw_scheduler *s, qw_kv_cache *kv, int32_t *budget)
             // Sequences behind this one have no tokens in the step yet, but by priority the victim
             // may be one that has. When it is `seq` itself, what it held helps those behind it.
             qw_sequence *victim = find_victim(s);
+            QW_ASSERT(victim); // at least `seq` is running
             if (victim == next) next = next->next;
             unschedule(s, victim, budget);
             preempt(s, victim, kv);

@@ -54,6 +54,7 @@ static split divide(const answer *a, qw_reasoning_state start, const size_t *cut
     qw_buf_init(&content, sizeof s.content - 1);
     qw_reasoning_init(&r, &config.reasoning, start);
     for (size_t i = 0; i <= n_cuts; i++) {
+        // cppcheck-suppress nullPointer ; no cuts, no n_cuts
         size_t end = i < n_cuts ? cuts[i] : a->text.len;
         while (told < a->ids.len &&
                (all_first || i == n_cuts || told == 0 || a->ends[told - 1] < end)) {
