@@ -21,7 +21,9 @@ def vanish(server, rng):
             "max_tokens": rng.choice((1, 30, 400, 2000)), "ignore_eos": True, "stream": stream,
             "n": rng.choice((1, 1, 3)), "temperature": 1.0, "seed": rng.randrange(10**6)}
     data = json.dumps(body).encode()
-    head = (f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    # Without keep-alive, or who has read a whole answer would wait for more.
+    head = (f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            f"Content-Type: application/json\r\n"
             f"Content-Length: {len(data)}\r\n\r\n").encode()
     data = head + data
     how = rng.random()
