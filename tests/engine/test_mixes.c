@@ -13,7 +13,7 @@
 
 enum {
     N_SPECS = 64,
-    N_MIXES = QW_TEST_SANITIZED ? 33 : 220,
+    N_MIXES = QW_TEST_SANITIZED ? 110 : 220,
     MAX_IN_MIX = 9,
     MAX_N = 3,
     MAX_TOKENS = 18,
