@@ -1,9 +1,9 @@
 #include "server/http_policy.h"
 
 #include <strings.h>
-#include <sys/random.h>
 
 #include "base/mem.h"
+#include "base/random_hex.h"
 
 static void free_list(char **list)
 {
@@ -192,11 +192,7 @@ static void add_request_id(const qw_http_exchange *x, qw_http_header_fn *add, vo
 {
     const char *given = qw_http_header(x, "X-Request-Id");
     char text[33];
-    if (!given) {
-        unsigned char bytes[16];
-        if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes) return;
-        for (size_t i = 0; i < sizeof bytes; i++) snprintf(text + 2 * i, 3, "%02x", bytes[i]);
-    }
+    if (!given) qw_random_hex(text, 32);
     add(ctx, "X-Request-Id", given ? given : text);
 }
 
