@@ -358,9 +358,7 @@ static qw_status open_engine(serve_bench *b, const qw_engine_options *engine, qw
 {
     enum { MODEL_LEN = 4096 };
     qw_engine_options options = *engine;
-    const qw_tokenizer_info *info = qw_tokenizer_get_info(b->frontend->tokenizer);
-    options.eos_token_id = info->eos_id;
-    options.n_token_ids = info->n_ids;
+    qw_engine_options_use_tokenizer(&options, b->frontend->tokenizer);
     options.async_scheduling = true;
     options.max_num_seqs = b->o->many_streams; // one more request must wait
     if (options.max_model_len == 0) options.max_model_len = MODEL_LEN;

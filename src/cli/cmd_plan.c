@@ -222,8 +222,9 @@ static qw_status plan(const plan_options *o, const qw_model_options *model, qw_e
     if (st != QW_OK) return st;
     st = qw_model_config_load(&r.config, args.model_dir, args.hf_overrides, err);
     if (st == QW_OK) {
-        for (const char *w = r.config.warnings; w && *w; w += strcspn(w, "\n") + 1)
-            QW_LOG(QW_LOG_WARN, "model_config", "%.*s", (int)strcspn(w, "\n"), w);
+        qw_str w;
+        for (const char *rest = r.config.warnings; qw_model_config_next_warning(&rest, &w);)
+            QW_LOG(QW_LOG_WARN, "model_config", "%.*s", (int)w.len, w.ptr);
         st = make_setup(&r, &args.options, err);
         if (st == QW_OK) st = measure_machine(&r, &args, o->measure, err);
         if (st == QW_OK) {

@@ -104,9 +104,7 @@ static qw_status open_model(service *s, qw_error *err)
                               o->model.chat_template, s->args.cache_dir, err);
     if (st == QW_OK) st = qw_frontend_need_tokenizer(&s->frontend, err);
     if (st != QW_OK) return st;
-    const qw_tokenizer_info *info = qw_tokenizer_get_info(s->frontend.tokenizer);
-    s->args.options.eos_token_id = info->eos_id;
-    s->args.options.n_token_ids = info->n_ids;
+    qw_engine_options_use_tokenizer(&s->args.options, s->frontend.tokenizer);
     set_engine_options(&s->args.options, o);
     qw_str template = s->frontend.chat ? qw_chat_prompt_template(s->frontend.chat) : QW_STR("");
     qw_reasoning_parser *r = &s->api.reasoning;
@@ -118,9 +116,10 @@ static qw_status open_model(service *s, qw_error *err)
     st = qw_engine_open(&s->engine, &s->args.options, err);
     if (st != QW_OK) return st;
     int64_t end = qw_clock_ns();
-    const char *w = qw_engine_config(s->engine)->warnings;
-    for (; w && *w; w += strcspn(w, "\n") + 1)
-        QW_SERVE_LOG(QW_SERVE_LOG_WARNING, "%.*s", (int)strcspn(w, "\n"), w);
+    qw_str w;
+    const char *rest = qw_engine_config(s->engine)->warnings;
+    while (qw_model_config_next_warning(&rest, &w))
+        QW_SERVE_LOG(QW_SERVE_LOG_WARNING, "%.*s", (int)w.len, w.ptr);
     s->facts = (qw_engine_facts){
         .plan = qw_engine_plan(s->engine),
         .load_s = (double)(end - before) / 1e9,

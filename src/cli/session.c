@@ -26,9 +26,9 @@ static void show_progress(void *ctx, size_t done, size_t total)
 
 static void log_model(const qw_engine *e)
 {
-    // One sentence a line.
-    for (const char *w = qw_engine_config(e)->warnings; w && *w; w += strcspn(w, "\n") + 1)
-        QW_LOG(QW_LOG_WARN, "model_config", "%.*s", (int)strcspn(w, "\n"), w);
+    qw_str w;
+    for (const char *rest = qw_engine_config(e)->warnings; qw_model_config_next_warning(&rest, &w);)
+        QW_LOG(QW_LOG_WARN, "model_config", "%.*s", (int)w.len, w.ptr);
     if (!qw_log_is_on(QW_LOG_INFO)) return;
     qw_buf table;
     qw_buf_init(&table, 1 << 16);
@@ -41,11 +41,8 @@ static void log_model(const qw_engine *e)
 
 static qw_status open_engine(qw_session *s, qw_engine_args *args, qw_error *err)
 {
-    if (s->frontend.tokenizer) {
-        const qw_tokenizer_info *info = qw_tokenizer_get_info(s->frontend.tokenizer);
-        args->options.eos_token_id = info->eos_id;
-        args->options.n_token_ids = info->n_ids;
-    }
+    if (s->frontend.tokenizer)
+        qw_engine_options_use_tokenizer(&args->options, s->frontend.tokenizer);
     progress bar = {.start_ns = qw_clock_ns()};
     args->options.progress = show_progress;
     args->options.progress_ctx = &bar;

@@ -61,6 +61,13 @@ qw_engine_options qw_engine_options_default(void)
                                .think_end_id = -1};
 }
 
+void qw_engine_options_use_tokenizer(qw_engine_options *o, const qw_tokenizer *tokenizer)
+{
+    const qw_tokenizer_info *info = qw_tokenizer_get_info(tokenizer);
+    o->eos_token_id = info->eos_id;
+    o->n_token_ids = info->n_ids;
+}
+
 // Opening
 
 static qw_status open_checkpoint(qw_engine *e, const qw_engine_options *o, qw_error *err)

@@ -4,6 +4,7 @@
 #include "engine/memory_plan.h"
 #include "engine/request.h"
 #include "format/generation_config.h"
+#include "format/tokenizer.h"
 #include "model/model.h"
 
 /** What every command that runs a model can set. Strings are borrowed for qw_engine_open. */
@@ -48,6 +49,8 @@ typedef struct qw_engine_options {
 
 /** The defaults. */
 qw_engine_options qw_engine_options_default(void);
+/** Set eos_token_id and n_token_ids to the tokenizer's. */
+void qw_engine_options_use_tokenizer(qw_engine_options *o, const qw_tokenizer *tokenizer);
 
 typedef struct qw_engine qw_engine;
 

@@ -369,3 +369,11 @@ double qw_model_config_attention_factor(const qw_model_config *c)
         return yarn_mscale(r->factor, r->mscale) / yarn_mscale(r->factor, r->mscale_all_dim);
     return yarn_mscale(r->factor, 1) * r->attn_factor;
 }
+
+bool qw_model_config_next_warning(const char **rest, qw_str *warning)
+{
+    if (!*rest || !**rest) return false;
+    *warning = (qw_str){*rest, strcspn(*rest, "\n")};
+    *rest += warning->len + 1;
+    return true;
+}

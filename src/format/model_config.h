@@ -31,6 +31,10 @@ typedef struct qw_model_config {
     char *warnings; /* for the caller to print: one sentence per line, each ended by a newline */
 } qw_model_config;
 
+/** The next of config->warnings, without its newline: *rest begins as that text and moves on. False
+ *  when there is no more. */
+bool qw_model_config_next_warning(const char **rest, qw_str *warning);
+
 /**
  * Read `dir`/config.json with `hf_overrides` (the JSON text of --hf-overrides; NULL: none) merged
  * into it (4.4): scalars replace, nested config objects merge, other objects replace; a rope object
