@@ -9,11 +9,11 @@
 
 // Over HTTP
 
-static void log_access(void *ctx, const char *path, const char *text)
+static void log_access(void *ctx, const qw_http_exchange *x, int status)
 {
-    (void)path;
     const qw_serve_host *h = ctx;
-    fprintf(h->log, "INFO:     %s\n", text);
+    fprintf(h->log, "INFO:     %s - \"%s %s HTTP/%s\" %d %s\n", qw_http_peer(x), qw_http_method(x),
+            qw_http_target(x), qw_http_version(x), status, qw_http_status_text(status));
     fflush(h->log);
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "format/json.h"
+#include "server/http_exchange.h"
 
 enum { MAX_LINE = 1 << 24 };
 
@@ -156,42 +157,11 @@ void qw_serve_log_http(qw_http_log_level level, const char *fmt, ...)
     WITH_TEXT(fmt, write_http(level, text));
 }
 
-static const char *reason(int status)
-{
-    static const struct {
-        int status;
-        const char *text;
-    } reasons[] = {
-        {200, "OK"},
-        {204, "No Content"},
-        {400, "Bad Request"},
-        {401, "Unauthorized"},
-        {403, "Forbidden"},
-        {404, "Not Found"},
-        {405, "Method Not Allowed"},
-        {408, "Request Timeout"},
-        {409, "Conflict"},
-        {413, "Request Entity Too Large"},
-        {415, "Unsupported Media Type"},
-        {422, "Unprocessable Entity"},
-        {429, "Too Many Requests"},
-        {431, "Request Header Fields Too Large"},
-        {499, "Client Closed Request"},
-        {500, "Internal Server Error"},
-        {501, "Not Implemented"},
-        {503, "Service Unavailable"},
-        {504, "Gateway Timeout"},
-    };
-    for (size_t i = 0; i < QW_ARRAY_LEN(reasons); i++)
-        if (reasons[i].status == status) return reasons[i].text;
-    return "";
-}
-
 void qw_serve_log_access(const char *client, const char *method, const char *path,
                          const char *version, int status)
 {
-    qw_serve_log_http(QW_HTTP_LOG_INFO, "%s - \"%s %s %s\" %d %s", client, method, path, version,
-                      status, reason(status));
+    qw_serve_log_http(QW_HTTP_LOG_INFO, "%s - \"%s %.800s %s\" %d %s", client, method, path, version,
+                      status, qw_http_status_text(status));
 }
 
 bool qw_serve_log_wants_access(const qw_serve_options *o, const char *path)

@@ -18,7 +18,6 @@ enum { STALL_TIMEOUT_S = 300 };
 /** Everything that lives as long as the server. */
 typedef struct service {
     const qw_serve_options *o;
-    const qw_program *program;
     qw_server *server;
     qw_engine_args args;
     qw_frontend frontend;
@@ -217,10 +216,13 @@ static qw_status set_api(service *s, qw_error *err)
 
 // What the server says
 
-static void log_access(void *ctx, const char *path, const char *text)
+static void log_access(void *ctx, const qw_http_exchange *x, int status)
 {
     const service *s = ctx;
-    if (qw_serve_log_wants_access(s->o, path)) qw_serve_log_http(QW_HTTP_LOG_INFO, "%s", text);
+    if (!qw_serve_log_wants_access(s->o, qw_http_path(x))) return;
+    char version[16];
+    snprintf(version, sizeof version, "HTTP/%.8s", qw_http_version(x));
+    qw_serve_log_access(qw_http_peer(x), qw_http_method(x), qw_http_target(x), version, status);
 }
 
 static void log_line(void *ctx, bool is_warning, const char *text)
@@ -331,7 +333,6 @@ static qw_status serve(service *s, qw_error *err)
         .has_prefix_caching = o->enable_prefix_caching,
         .track_load = o->enable_server_load_tracking,
         .has_tokenizer_info = o->enable_tokenizer_info_endpoint,
-        .dev_mode = o->server_dev_mode,
         .log = {.ctx = s,
                 .access = log_access,
                 .line = log_line,
@@ -345,7 +346,7 @@ static qw_status serve(service *s, qw_error *err)
 
 qw_status qw_serve_run(const qw_serve_options *o, const qw_program *program, qw_error *err)
 {
-    service s = {.o = o, .program = program};
+    service s = {.o = o};
     block_signals();
     qw_serve_log_init_serve(o);
     qw_serve_start_options(o, program);

@@ -41,12 +41,7 @@ static void on_done(void *ctx, qw_http_exchange *x)
 static void on_access(void *ctx, const qw_http_exchange *x, int status)
 {
     qw_server *s = ctx;
-    if (!s->config.log.access) return;
-    char line[1024];
-    snprintf(line, sizeof line, "%s - \"%s %.800s HTTP/%s\" %d %s", qw_http_peer(x),
-             qw_http_method(x), qw_http_target(x), qw_http_version(x), status,
-             qw_http_status_text(status));
-    s->config.log.access(s->config.log.ctx, qw_http_path(x), line);
+    if (s->config.log.access) s->config.log.access(s->config.log.ctx, x, status);
 }
 
 void qw_reply_json(qw_http_exchange *x, int status, qw_buf *out)

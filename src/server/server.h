@@ -24,8 +24,8 @@ typedef struct qw_server qw_server;
  */
 typedef struct qw_server_log {
     void *ctx;
-    /** `127.0.0.1:53412 - "POST /v1/chat/completions HTTP/1.1" 200 OK` of a request to `path`. */
-    void (*access)(void *ctx, const char *path, const char *text);
+    /** The status of a reply is fixed; as in qw_http_handler. */
+    void (*access)(void *ctx, const qw_http_exchange *x, int status);
     /** A line of the server itself: the statistics, a diagnostic. */
     void (*line)(void *ctx, bool is_warning, const char *text);
     /** A request is "Received" or "Finished" (--enable-log-requests); NULL: not wanted. `text` is
@@ -45,7 +45,7 @@ typedef struct qw_server_config {
     double log_stats_interval_s; /* 0: no statistics lines */
     bool record_stats;           /* request and step statistics for /metrics */
     bool has_prefix_caching;
-    bool track_load, has_tokenizer_info, dev_mode;
+    bool track_load, has_tokenizer_info;
     qw_server_log log;
 } qw_server_config;
 
