@@ -70,7 +70,8 @@ static const qw_opt rows[] = {
 
     // Chat
     {"chat_template_content_format", QW_OPT_CHOICE, FIELD(chat_template_content_format),
-     .group = FRONTEND, .def = "auto", .choices = content_formats,
+     .group = FRONTEND, .def = "auto", .choices = content_formats, .effect = QW_OPT_ADJUSTED,
+     .why = "always auto: the template itself shows what it takes",
      .help = "how the template gets a message's content: as a text or as a list of parts"},
     {"trust_request_chat_template", QW_OPT_BOOL, FIELD(trust_request_chat_template),
      .group = FRONTEND, .help = "accept templates that come with requests"},
