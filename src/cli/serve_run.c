@@ -189,6 +189,7 @@ static qw_status set_api(service *s, qw_error *err)
     s->resolved_path = realpath(s->args.model_dir, NULL);
     qw_api_config *a = &s->api;
     a->frontend = &s->frontend;
+    a->longest_token = qw_api_longest_token(s->frontend.tokenizer);
     a->served_names = o->served_model_names;
     a->n_served_names = o->n_served_model_names;
     a->model_path = o->model_name;

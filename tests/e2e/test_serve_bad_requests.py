@@ -103,6 +103,7 @@ TEXT_FIELDS = [
     ("prompt", ["a", 3], BAD, True, ""), ("prompt", [[1, "x"]], BAD, True, ""),
     ("prompt", [999999], ..., ..., "999999"), ("prompt", [-1], ..., ..., ""),
     ("prompt", [[999999]], ..., ..., ""), ("prompt", "word " * 6000, ..., ..., "maximum context length"),
+    ("prompt", "x" * 3000000, REQUEST, "input_text", "maximum context length"),
     ("prompt", [1] * 5000, ..., ..., "maximum context length"),
     ("suffix", "end", ..., ..., "suffix is not currently supported"), ("max_tokens", 0, ..., True, ""),
     ("max_tokens", "x", BAD, True, ""), ("max_tokens", 5000, ..., ..., ""),
