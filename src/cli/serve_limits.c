@@ -1,44 +1,18 @@
 #include "cli/serve_limits.h"
 
+#include "engine/engine_setup.h"
+
 enum {
-    DEFAULT_MAX_NUM_SEQS = 256,
-    DEFAULT_MAX_BATCHED_TOKENS = 2048,
     LARGEST_CAPTURE_SIZE = 65536,
 };
-
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t larger(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-static qw_serve_limits fill_in(const qw_serve_limits_input *in)
-{
-    int64_t factor = in->throughput ? 2 : 1;
-    int64_t seqs = in->given.max_num_seqs, tokens = in->given.max_num_batched_tokens;
-    bool seqs_given = seqs > 0, tokens_given = tokens > 0;
-    if (!seqs_given) seqs = DEFAULT_MAX_NUM_SEQS * factor;
-    if (!tokens_given) {
-        tokens = DEFAULT_MAX_BATCHED_TOKENS * factor;
-        if (in->max_model_len > 0) {
-            if (!in->enable_chunked_prefill) tokens = larger(tokens, in->max_model_len);
-            tokens = smaller(tokens, seqs * in->max_model_len);
-        }
-        if (seqs_given) tokens = larger(tokens, seqs);
-    }
-    if (!seqs_given) seqs = smaller(seqs, tokens);
-    return (qw_serve_limits){seqs, tokens};
-}
 
 qw_status qw_serve_limits_choose(qw_serve_limits *out, bool *unused_tokens,
                                  const qw_serve_limits_input *in, qw_error *err)
 {
-    qw_serve_limits l = fill_in(in);
+    qw_serve_limits l = in->given;
     int64_t len = in->max_model_len;
+    qw_step_limits_fill(&l.max_num_seqs, &l.max_num_batched_tokens, len, in->enable_chunked_prefill,
+                        in->throughput ? 2 : 1);
     if (len > 0 && !in->enable_chunked_prefill && l.max_num_batched_tokens < len)
         return qw_fail(err, QW_ERR_USAGE,
                        "max_num_batched_tokens (%" PRId64

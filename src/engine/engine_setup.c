@@ -56,20 +56,39 @@ static int32_t longest_context(const qw_engine_options *o, const qw_model_config
     return o->max_model_len > 0 ? o->max_model_len : qw_model_config_max_len(config);
 }
 
-// Unset limits are made to agree with those that are set; limits that were both set must agree.
+static int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+void qw_step_limits_fill(int64_t *max_num_seqs, int64_t *max_num_batched_tokens, int64_t len,
+                         bool chunked_prefill, int64_t factor)
+{
+    int64_t seqs = *max_num_seqs > 0 ? *max_num_seqs : DEFAULT_MAX_NUM_SEQS * factor;
+    int64_t tokens = *max_num_batched_tokens;
+    if (tokens <= 0) {
+        tokens = DEFAULT_MAX_BATCHED_TOKENS * factor;
+        if (len > 0 && !chunked_prefill) tokens = larger(tokens, len);
+        if (len > 0) tokens = smaller(tokens, seqs * len);
+        tokens = larger(tokens, *max_num_seqs);
+    }
+    *max_num_seqs = *max_num_seqs > 0 ? seqs : smaller(seqs, tokens);
+    *max_num_batched_tokens = tokens;
+}
+
+// Limits that were both set must agree.
 static qw_status choose_sizes(qw_scheduler_limits *l, const qw_engine_options *o,
                               const qw_model_config *config, qw_error *err)
 {
-    int32_t seqs = o->max_num_seqs, tokens = o->max_num_batched_tokens;
     int32_t len = longest_context(o, config);
-    if (tokens == 0) {
-        tokens = DEFAULT_MAX_BATCHED_TOKENS;
-        if (!o->enable_chunked_prefill && tokens < len) tokens = len;
-        int64_t useful = (int64_t)len * (seqs > 0 ? seqs : DEFAULT_MAX_NUM_SEQS);
-        if (tokens > useful) tokens = (int32_t)useful;
-        if (tokens < seqs) tokens = seqs;
-    }
-    if (seqs == 0) seqs = tokens < DEFAULT_MAX_NUM_SEQS ? tokens : DEFAULT_MAX_NUM_SEQS;
+    int64_t wide_seqs = o->max_num_seqs, wide_tokens = o->max_num_batched_tokens;
+    qw_step_limits_fill(&wide_seqs, &wide_tokens, len, o->enable_chunked_prefill, 1);
+    int32_t seqs = (int32_t)wide_seqs, tokens = (int32_t)wide_tokens;
     if (tokens < seqs)
         return qw_fail(
             err, QW_ERR_USAGE,

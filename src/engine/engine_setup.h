@@ -15,6 +15,14 @@ typedef struct qw_engine_setup {
 } qw_engine_setup;
 
 /**
+ * Values for the limits of a step that are 0, not given (cli-and-bench.md 2.3): 256 sequences and
+ * 2048 tokens, times `factor`, made to agree with the other one and with a context of `len` tokens
+ * (0: not known). Whether what was given agrees is the caller's to check.
+ */
+void qw_step_limits_fill(int64_t *max_num_seqs, int64_t *max_num_batched_tokens, int64_t len,
+                         bool chunked_prefill, int64_t factor);
+
+/**
  * Check the options against each other and the model, give those that were not set their values
  * (cli-and-bench.md 2.2, 2.3), and make the memory plan. Errors name the option.
  */
