@@ -395,15 +395,5 @@ static qw_status parse(qw_api_request *r, const qw_api_config *cfg, const json_t
 qw_status qw_api_request_parse_chat(qw_api_request *out, const qw_api_config *cfg,
                                     const qw_api_call *call, qw_api_error *err)
 {
-    qw_api_request r;
-    json_t *raw = NULL;
-    qw_api_request_begin(&r, QW_API_CHAT);
-    qw_status st = qw_api_body_parse(&raw, call->body, call->content_type, err);
-    if (st == QW_OK) st = parse(&r, cfg, raw, call, err);
-    json_decref(raw);
-    if (st == QW_OK)
-        *out = r;
-    else
-        qw_api_request_release(&r);
-    return st;
+    return qw_api_request_parse(out, QW_API_CHAT, parse, cfg, call, err);
 }

@@ -77,6 +77,22 @@ void qw_api_request_begin(qw_api_request *r, qw_api_kind kind)
     qw_sampling_params_init(&r->params);
 }
 
+qw_status qw_api_request_parse(qw_api_request *out, qw_api_kind kind, qw_api_read_fn *read,
+                               const qw_api_config *cfg, const qw_api_call *call, qw_api_error *err)
+{
+    qw_api_request r;
+    json_t *raw = NULL;
+    qw_api_request_begin(&r, kind);
+    qw_status st = qw_api_body_parse(&raw, call->body, call->content_type, err);
+    if (st == QW_OK) st = read(&r, cfg, raw, call, err);
+    json_decref(raw);
+    if (st == QW_OK)
+        *out = r;
+    else
+        qw_api_request_release(&r);
+    return st;
+}
+
 void qw_api_request_release(qw_api_request *r)
 {
     qw_sampling_params_release(&r->params);

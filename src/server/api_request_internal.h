@@ -44,6 +44,16 @@ QW_MUST_CHECK qw_status qw_api_prompt_chat(const qw_api_request *r, const qw_api
 QW_MUST_CHECK qw_status qw_api_prompt_text(const qw_api_request *r, const qw_api_config *cfg,
                                            qw_str text, qw_api_prompt *p, qw_api_error *err);
 
+/** Read a body that is JSON already into *r, which qw_api_request_parse has begun and, on failure,
+ *  releases. */
+typedef qw_status qw_api_read_fn(qw_api_request *r, const qw_api_config *cfg, const json_t *raw,
+                                 const qw_api_call *call, qw_api_error *err);
+/** What parsing is for every form: the body's JSON, then `read`; *out is touched on success only.
+ */
+QW_MUST_CHECK qw_status qw_api_request_parse(qw_api_request *out, qw_api_kind kind,
+                                             qw_api_read_fn *read, const qw_api_config *cfg,
+                                             const qw_api_call *call, qw_api_error *err);
+
 void qw_api_request_begin(qw_api_request *r, qw_api_kind kind);
 
 #endif
