@@ -299,15 +299,25 @@ static qw_status read_old_rope(qw_serve_options *o, qw_error *err)
     return QW_OK;
 }
 
-static qw_status check_draft(const qw_serve_options *o, qw_error *err)
+qw_status qw_serve_read_draft(qw_draft_config *draft, json_t **object, const qw_serve_options *o,
+                              qw_error *err)
 {
+    *object = NULL;
     const qw_opt_value *v = qw_opts_get(&o->opts, "speculative-config");
     if (!qw_serve_is_given(v)) return QW_OK;
-    json_t *object;
-    qw_status st = qw_opt_json_merge(&object, &v->as.json, v->name, err);
-    if (st != QW_OK) return st;
+    qw_status st = qw_opt_json_merge(object, &v->as.json, v->name, err);
+    if (st == QW_OK) st = qw_draft_config_read(draft, *object, err);
+    if (st == QW_OK) return QW_OK;
+    json_decref(*object);
+    *object = NULL;
+    return st;
+}
+
+static qw_status check_draft(const qw_serve_options *o, qw_error *err)
+{
     qw_draft_config draft;
-    st = qw_draft_config_read(&draft, object, err);
+    json_t *object;
+    qw_status st = qw_serve_read_draft(&draft, &object, o, err);
     json_decref(object);
     return st;
 }

@@ -103,14 +103,10 @@ static qw_status check_quantization(qw_serve_options *o, qw_error *err)
 
 static qw_status check_draft_model(const qw_serve_options *o, qw_error *err)
 {
-    const qw_opt_value *v = qw_opts_get(&o->opts, "speculative-config");
-    if (!qw_serve_is_given(v)) return QW_OK;
-    json_t *object;
-    qw_status st = qw_opt_json_merge(&object, &v->as.json, v->name, err);
-    if (st != QW_OK) return st;
     qw_draft_config draft;
-    st = qw_draft_config_read(&draft, object, err);
-    if (st == QW_OK && draft.model) {
+    json_t *object;
+    qw_status st = qw_serve_read_draft(&draft, &object, o, err);
+    if (st == QW_OK && object && draft.model) {
         const qw_model_query query = {draft.model, o->model.download_dir, NULL};
         char *dir;
         st = qw_model_resolve(&dir, &query, err);
