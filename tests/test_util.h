@@ -14,7 +14,12 @@
 /** 1 under ASan and TSan, where everything takes longer and need not be done as often. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define QW_TEST_SANITIZED 1
-#else
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define QW_TEST_SANITIZED 1
+#endif
+#endif
+#ifndef QW_TEST_SANITIZED
 #define QW_TEST_SANITIZED 0
 #endif
 

@@ -12,17 +12,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define IS_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define IS_SANITIZED 1
-#endif
-#endif
-#ifndef IS_SANITIZED
-#define IS_SANITIZED 0
-#endif
-
 static qw_error err;
 
 static qw_thread_pool *new_pool(int n_threads)
@@ -365,7 +354,7 @@ static void bad_thread_numbers_are_errors(void **state)
 static void too_little_address_space_for_the_stacks_is_an_error(void **state)
 {
     (void)state;
-    if (IS_SANITIZED || QW_TEST_EMULATED) skip(); // their own memory does not fit the limit
+    if (QW_TEST_SANITIZED || QW_TEST_EMULATED) skip(); // their own memory does not fit the limit
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {

@@ -297,7 +297,7 @@ static void queue_equals_plain_merging(void **state)
     qw_buf_release(&x);
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if QW_TEST_SANITIZED
 enum { TIMED_SIZE = 100000, TIMED = 0 };
 #else
 enum { TIMED_SIZE = 1000000, TIMED = !QW_TEST_EMULATED };
