@@ -160,8 +160,8 @@ void qw_serve_log_http(qw_http_log_level level, const char *fmt, ...)
 void qw_serve_log_access(const char *client, const char *method, const char *path,
                          const char *version, int status)
 {
-    qw_serve_log_http(QW_HTTP_LOG_INFO, "%s - \"%s %.800s %s\" %d %s", client, method, path, version,
-                      status, qw_http_status_text(status));
+    qw_serve_log_http(QW_HTTP_LOG_INFO, "%s - \"%s %.800s %s\" %d %s", client, method, path,
+                      version, status, qw_http_status_text(status));
 }
 
 bool qw_serve_log_wants_access(const qw_serve_options *o, const char *path)

@@ -1,0 +1,141 @@
+// Which tensors a Qwen3 decoder has (qwen3-dense.md 2), and which products are made of them.
+
+#include "base/str.h"
+#include "model/qwen3_internal.h"
+
+typedef struct tensor_row {
+    const char *pattern;
+    int64_t rows, cols;
+} tensor_row;
+
+static qw_status list_layer(qw_weight_list *list, const qw_model_config *c, int i, qw_error *err)
+{
+    int64_t h = c->hidden_size, f = c->intermediate_size, q = qw_heads_width(c),
+            kv = qw_kv_width(c);
+    const tensor_row rows[] = {
+        {QW_LAYER "input_layernorm.weight", h, 0},
+        {QW_LAYER "self_attn.q_proj.weight", q, h},
+        {QW_LAYER "self_attn.k_proj.weight", kv, h},
+        {QW_LAYER "self_attn.v_proj.weight", kv, h},
+        {QW_LAYER "self_attn.q_norm.weight", c->head_dim, 0},
+        {QW_LAYER "self_attn.k_norm.weight", c->head_dim, 0},
+        {QW_LAYER "self_attn.o_proj.weight", h, q},
+        {QW_LAYER "post_attention_layernorm.weight", h, 0},
+        {QW_LAYER "mlp.gate_proj.weight", f, h},
+        {QW_LAYER "mlp.up_proj.weight", f, h},
+        {QW_LAYER "mlp.down_proj.weight", h, f},
+        // with attention_bias only
+        {QW_LAYER "self_attn.q_proj.bias", q, 0},
+        {QW_LAYER "self_attn.k_proj.bias", kv, 0},
+        {QW_LAYER "self_attn.v_proj.bias", kv, 0},
+        {QW_LAYER "self_attn.o_proj.bias", h, 0},
+    };
+    size_t n = QW_ARRAY_LEN(rows) - (c->attention_bias ? 0 : 4);
+    qw_status st = QW_OK;
+    for (size_t r = 0; r < n && st == QW_OK; r++)
+        st = qw_weight_list_add(list, rows[r].pattern, i, rows[r].rows, rows[r].cols, err);
+    return st;
+}
+
+static bool may_skip(const char *name, const void *ctx)
+{
+    const qw_model_config *c = ctx;
+    int64_t i_layer;
+    if (qw_str_ends_with(qw_str_of(name), QW_STR("rotary_emb.inv_freq"))) return true;
+    if (c->tie_word_embeddings && qw_str_starts_with(qw_str_of(name), QW_STR("lm_head.")))
+        return true;
+    // Layers beyond num_hidden_layers: a model cut short by --hf-overrides runs its first layers.
+    const char *p = "model.layers.";
+    if (!qw_str_starts_with(qw_str_of(name), qw_str_of(p))) return false;
+    const char *number = name + strlen(p), *dot = strchr(number, '.');
+    return dot && qw_str_to_i64((qw_str){number, (size_t)(dot - number)}, &i_layer) &&
+           i_layer >= c->num_hidden_layers;
+}
+
+static qw_status list_tensors(qw_weight_list *list, const qw_model_config *c, qw_error *err)
+{
+    int64_t v = c->vocab_size, h = c->hidden_size;
+    qw_status st = qw_weight_list_add(list, QW_EMBED_TOKENS, -1, v, h, err);
+    if (st == QW_OK) st = qw_weight_list_add(list, "model.norm.weight", -1, h, 0, err);
+    if (st == QW_OK && !c->tie_word_embeddings)
+        st = qw_weight_list_add(list, "lm_head.weight", -1, v, h, err);
+    for (int i = 0; i < c->num_hidden_layers && st == QW_OK; i++) st = list_layer(list, c, i, err);
+    return st;
+}
+
+qw_status qw_qwen3_check_tensors(const qw_model_config *c, const qw_checkpoint *ck, qw_error *err)
+{
+    qw_weight_list list;
+    qw_weight_list_init(&list);
+    qw_status st = list_tensors(&list, c, err);
+    if (st == QW_OK) st = qw_weight_list_check(&list, ck, may_skip, c, err);
+    qw_weight_list_release(&list);
+    return st;
+}
+
+qw_status qw_model_dummy_checkpoint(qw_checkpoint *out, const qw_model_config *config,
+                                    uint64_t seed, qw_error *err)
+{
+    qw_weight_list list;
+    qw_weight_list_init(&list);
+    qw_status st = list_tensors(&list, config, err);
+    if (st == QW_OK) st = qw_weight_list_make_up(&list, out, seed, err);
+    qw_weight_list_release(&list);
+    return st;
+}
+
+// Products: which tensors they are made of
+
+const qw_product_rule qw_layer_products[QW_N_LAYER_PRODUCTS] = {
+    [QW_QKV] = {QW_LAYER "self_attn.qkv_proj",
+                {QW_LAYER "self_attn.q_proj.weight", QW_LAYER "self_attn.k_proj.weight",
+                 QW_LAYER "self_attn.v_proj.weight"},
+                {QW_LAYER "self_attn.q_proj.bias", QW_LAYER "self_attn.k_proj.bias",
+                 QW_LAYER "self_attn.v_proj.bias"},
+                3,
+                QW_CONCAT_STACK},
+    [QW_O] = {QW_LAYER "self_attn.o_proj",
+              {QW_LAYER "self_attn.o_proj.weight"},
+              {QW_LAYER "self_attn.o_proj.bias"},
+              1,
+              QW_CONCAT_STACK},
+    [QW_GATE_UP] = {QW_LAYER "mlp.gate_up_proj",
+                    {QW_LAYER "mlp.gate_proj.weight", QW_LAYER "mlp.up_proj.weight"},
+                    {0},
+                    2,
+                    QW_CONCAT_INTERLEAVE},
+    [QW_DOWN] =
+        {QW_LAYER "mlp.down_proj", {QW_LAYER "mlp.down_proj.weight"}, {0}, 1, QW_CONCAT_STACK},
+};
+
+qw_product_rule qw_lm_head_product(const qw_model_config *c)
+{
+    bool tied = c->tie_word_embeddings;
+    return (qw_product_rule){tied ? "model.embed_tokens" : "lm_head",
+                             {tied ? QW_EMBED_TOKENS : "lm_head.weight"},
+                             {0},
+                             1,
+                             QW_CONCAT_STACK};
+}
+
+qw_product qw_product_bind(const qw_product_rule *p, const qw_model_config *c,
+                           const qw_checkpoint *ck, int i)
+{
+    qw_product out = {.n_segments = p->n, .concat = p->concat};
+    bool has_bias = p->biases[0] && c->attention_bias;
+    for (int s = 0; s < p->n; s++) {
+        out.segments[s] = qw_weight_view(ck, p->weights[s], i);
+        if (has_bias) out.biases[s] = qw_weight_view(ck, p->biases[s], i);
+    }
+    return out;
+}
+
+bool qw_product_add_bytes(size_t *total, const qw_product_rule *p, const qw_model_config *c,
+                          const qw_checkpoint *ck, int i)
+{
+    qw_product bound = qw_product_bind(p, c, ck, i);
+    qw_linear_source source = {bound.segments, bound.biases, bound.n_segments, bound.concat};
+    qw_linear w;
+    return qw_linear_plan(&w, &source, NULL) == QW_OK && qw_add_size(total, *total, w.size) &&
+           qw_add_size(total, *total, w.bias_size);
+}
