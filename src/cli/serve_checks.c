@@ -5,6 +5,7 @@
 #include "cli/serve_json.h"
 #include "cli/serve_limits.h"
 #include "format/opt_json.h"
+#include "server/tool_calls.h"
 
 const char qw_serve_summary[] =
     "Serves a model over HTTP in the way of OpenAI's API, as a drop-in for vllm serve.";
@@ -143,14 +144,13 @@ static qw_status fail_choice(const char *name, const char *value, const char *ch
 static qw_status check_parsers(qw_serve_options *o, qw_error *err)
 {
     static const char *const reasoning[] = {"auto", "none", "qwen3", "deepseek_r1", NULL};
-    static const char *const tools[] = {"hermes", "qwen3_coder", "qwen3_xml", NULL};
     if (*o->reasoning_parser == '\0') o->reasoning_parser = "auto";
     if (!is_in(o->reasoning_parser, reasoning))
         return fail_choice("reasoning-parser", o->reasoning_parser,
                            "auto, none, qwen3, deepseek_r1", err);
-    if (o->tool_call_parser && !is_in(o->tool_call_parser, tools))
+    if (o->tool_call_parser && qw_tool_form_of(o->tool_call_parser) == QW_TOOL_FORM_NONE)
         return fail_choice("tool-call-parser", o->tool_call_parser,
-                           "hermes, qwen3_coder, qwen3_xml", err);
+                           "hermes, qwen3, qwen3_coder, qwen3_xml", err);
     if (o->enable_auto_tool_choice && !o->tool_call_parser)
         return qw_fail(err, QW_ERR_USAGE, "--enable-auto-tool-choice requires --tool-call-parser");
     return QW_OK;

@@ -85,11 +85,9 @@ static const qw_opt rows[] = {
      .help = "what takes the reasoning out of answers: qwen3; auto: qwen3 for templates that know "
              "<think>; none"},
     {"enable_auto_tool_choice", QW_OPT_BOOL, FIELD(enable_auto_tool_choice), .group = FRONTEND,
-     .effect = QW_OPT_WARNED, .why = "tool calls are not built yet: answers keep them as text",
      .help = "let the model decide when to call tools; needs --tool-call-parser"},
     {"tool_call_parser", QW_OPT_STR, FIELD(tool_call_parser), .group = FRONTEND, .metavar = "NAME",
-     .effect = QW_OPT_WARNED, .why = "tool calls are not built yet: answers keep them as text",
-     .help = "what takes tool calls out of answers: hermes"},
+     .help = "how the model writes tool calls: hermes, qwen3 (the same), qwen3_coder, qwen3_xml"},
     {"exclude_tools_when_tool_choice_none", QW_OPT_BOOL, FIELD(exclude_tools_when_tool_choice_none),
      .group = FRONTEND, .help = "leave tools out of the prompt under tool_choice none"},
 

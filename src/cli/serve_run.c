@@ -204,7 +204,7 @@ static qw_status set_api(service *s, qw_error *err)
     a->chat_template_kwargs = o->default_chat_template_kwargs;
     a->trust_request_chat_template = o->trust_request_chat_template;
     a->enable_auto_tool_choice = o->enable_auto_tool_choice;
-    a->tool_parser = o->tool_call_parser;
+    a->tool_form = qw_tool_form_of(o->tool_call_parser);
     a->exclude_tools_when_tool_choice_none = o->exclude_tools_when_tool_choice_none;
     a->response_role = o->response_role;
     a->enable_prompt_tokens_details = o->enable_prompt_tokens_details;

@@ -27,59 +27,6 @@ static const qw_field fields[] = {
 
 // ---- rules
 
-#define CORRECT_TOOL_CHOICE                                                                        \
-    " Correct usage: `{\\\"type\\\": \\\"function\\\", \\\"function\\\": {\\\"name\\\": "          \
-    "\\\"my_function\\\"}}`"
-
-static bool has_tool_named(const json_t *tools, qw_str name)
-{
-    for (size_t i = 0; i < json_array_size(tools); i++) {
-        const json_t *function = json_object_get(json_array_get(tools, i), "function");
-        if (qw_str_eq(qw_api_str(function, "name"), name)) return true;
-    }
-    return false;
-}
-
-static qw_status check_named_tool(const json_t *choice, const json_t *tools, qw_api_error *err)
-{
-    const json_t *function = json_object_get(choice, "function");
-    const json_t *name = json_object_get(function, "name");
-    if (!json_is_object(function))
-        return qw_api_fail_rule(err, "tool_choice",
-                                "Expected field `function` in `tool_choice`." CORRECT_TOOL_CHOICE);
-    if (!name)
-        return qw_api_fail_rule(
-            err, "tool_choice",
-            "Expected field `name` in `function` in `tool_choice`." CORRECT_TOOL_CHOICE);
-    if (!qw_api_is_text(name) || json_string_length(name) == 0)
-        return qw_api_fail_rule(err, "tool_choice",
-                                "Invalid `name` in `function`!" CORRECT_TOOL_CHOICE);
-    if (!has_tool_named(tools, qw_json_str(name)))
-        return qw_api_fail_rule(err, "tool_choice",
-                                "The tool specified in `tool_choice` does not match any of the "
-                                "specified `tools`");
-    return QW_OK;
-}
-
-static qw_status check_tool_choice(const json_t *body, qw_api_error *err)
-{
-    const json_t *tools = json_object_get(body, "tools");
-    const json_t *choice = json_object_get(body, "tool_choice");
-    qw_str word = qw_api_str(body, "tool_choice");
-    if (json_is_array(tools) && json_array_size(tools) == 0)
-        return qw_api_fail_rule(err, "tools", "`tools` must not be an empty array.");
-    if (!choice || json_is_null(choice) || qw_str_is(word, "none")) return QW_OK;
-    if (!tools || json_is_null(tools))
-        return qw_api_fail_rule(err, "tool_choice",
-                                "When using `tool_choice`, `tools` must be set.");
-    if (json_is_object(choice)) return check_named_tool(choice, tools, err);
-    if (qw_str_is(word, "auto") || qw_str_is(word, "required")) return QW_OK;
-    return qw_api_fail_rule(err, "tool_choice",
-                            "Invalid value for `tool_choice`: %.100s! Only named tools, "
-                            "\\\"none\\\", \\\"auto\\\" or \\\"required\\\" are supported.",
-                            word.ptr ? word.ptr : qw_json_type_name(choice));
-}
-
 static qw_status check_top_logprobs(const json_t *body, qw_api_error *err)
 {
     const json_t *top = json_object_get(body, "top_logprobs");
@@ -101,7 +48,7 @@ static qw_status check_rules(const json_t *body, qw_api_error *err)
         return qw_api_fail_rule(err, NULL,
                                 "Cannot set both `continue_final_message` and "
                                 "`add_generation_prompt` to True.");
-    qw_status st = check_tool_choice(body, err);
+    qw_status st = qw_api_check_tool_choice(body, err);
     if (st == QW_OK) st = qw_api_check_rules(body, err);
     return st == QW_OK ? check_top_logprobs(body, err) : st;
 }
@@ -134,35 +81,6 @@ static void check_message(const json_t *message, size_t i, qw_issues *issues)
         qw_issues_add(issues, path, "dict_type", part,
                       "Input should be a valid dictionary or a string");
     }
-}
-
-static void check_tool(const json_t *tool, size_t i, qw_issues *issues)
-{
-    char path[80];
-    const json_t *function = json_object_get(tool, "function");
-    const json_t *name = json_object_get(function, "name"), *type = json_object_get(tool, "type");
-    snprintf(path, sizeof path, "'tools', %zu", i);
-    if (!json_is_object(tool)) {
-        qw_issues_add(issues, path, "dict_type", tool, "Input should be a valid dictionary");
-        return;
-    }
-    snprintf(path, sizeof path, "'tools', %zu, 'type'", i);
-    if (type && !qw_str_is(qw_api_str(tool, "type"), "function"))
-        qw_issues_add(issues, path, "literal_error", type, "Input should be 'function'");
-    snprintf(path, sizeof path, "'tools', %zu, 'function'", i);
-    if (!function) {
-        qw_issues_add(issues, path, "missing", NULL, "Field required");
-        return;
-    }
-    if (!json_is_object(function)) {
-        qw_issues_add(issues, path, "dict_type", function, "Input should be a valid dictionary");
-        return;
-    }
-    snprintf(path, sizeof path, "'tools', %zu, 'function', 'name'", i);
-    if (!name)
-        qw_issues_add(issues, path, "missing", NULL, "Field required");
-    else if (!qw_api_is_text(name))
-        qw_issues_add(issues, path, "string_type", name, "Input should be a valid string");
 }
 
 // ---- messages: what this model takes
@@ -226,34 +144,6 @@ static qw_status check_parts(const json_t *messages, qw_api_error *err)
         }
     }
     return QW_OK;
-}
-
-// ---- tools
-
-// Which tools the template shows, and whether their calls can be understood. The parsers of tool
-// calls are not built yet: this is where they will be chosen.
-static qw_status settle_tools(qw_api_request *r, const qw_api_config *cfg, qw_api_error *err)
-{
-    const json_t *choice = json_object_get(r->body, "tool_choice");
-    qw_str word = qw_api_str(r->body, "tool_choice");
-    if (!r->tools) return QW_OK;
-    if (qw_str_is(word, "none")) {
-        if (cfg->exclude_tools_when_tool_choice_none) r->tools = NULL;
-        return QW_OK;
-    }
-    if (!choice || qw_str_is(word, "auto")) {
-        if (!cfg->enable_auto_tool_choice || !cfg->tool_parser)
-            return qw_api_fail(err, QW_FAULT_REQUEST, NULL,
-                               "\"auto\" tool choice requires --enable-auto-tool-choice and "
-                               "--tool-call-parser to be set");
-    } else if (!cfg->tool_parser) {
-        return qw_api_fail(err, QW_FAULT_REQUEST, NULL,
-                           "tool_choice=\"%s\" requires --tool-call-parser to be set",
-                           json_is_object(choice) ? "named" : word.ptr);
-    }
-    return qw_api_fail(err, QW_FAULT_UNSUPPORTED, NULL,
-                       "tool calls are not parsed yet; send tool_choice \"none\" to only show the "
-                       "tools to the model");
 }
 
 // ---- template and thinking
@@ -335,7 +225,7 @@ static void check_form(const qw_api_request *r, qw_issues *issues)
     for (size_t i = 0; i < json_array_size(r->messages); i++)
         check_message(json_array_get(r->messages, i), i, issues);
     for (size_t i = 0; i < json_array_size(tools); i++)
-        check_tool(json_array_get(tools, i), i, issues);
+        qw_api_check_tool(json_array_get(tools, i), i, issues);
 }
 
 static void settle_rest(qw_api_request *r)
@@ -379,21 +269,23 @@ qw_status qw_api_chat_settle(qw_api_request *r, const qw_api_config *cfg, qw_api
     return st == QW_OK ? check_parts(r->messages, err) : st;
 }
 
-static qw_status parse(qw_api_request *r, const qw_api_config *cfg, const json_t *raw,
-                       const qw_api_call *call, qw_api_error *err)
+qw_status qw_api_chat_parse(qw_api_request *r, const qw_api_config *cfg, const json_t *raw,
+                            const qw_api_call *call, qw_api_error *err)
 {
     qw_status st = qw_api_chat_read(r, cfg, raw, err);
-    if (st == QW_OK) st = settle_tools(r, cfg, err);
+    if (st == QW_OK) st = qw_api_settle_tools(r, cfg, err);
     if (st == QW_OK) st = qw_api_chat_settle(r, cfg, err);
     if (st == QW_OK) st = qw_api_check_features(r->body, err);
     if (st != QW_OK) return st;
     settle_rest(r);
     st = qw_api_request_fill(r, cfg, call, err);
+    // Tags of calls may be special tokens.
+    if (r->tool_form != QW_TOOL_FORM_NONE) r->params.skip_special_tokens = false;
     return st == QW_OK ? settle_budget(r, cfg, err) : st;
 }
 
 qw_status qw_api_request_parse_chat(qw_api_request *out, const qw_api_config *cfg,
                                     const qw_api_call *call, qw_api_error *err)
 {
-    return qw_api_request_parse(out, QW_API_CHAT, parse, cfg, call, err);
+    return qw_api_request_parse(out, QW_API_CHAT, qw_api_chat_parse, cfg, call, err);
 }

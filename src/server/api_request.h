@@ -4,6 +4,7 @@
 #include "engine/frontend.h"
 #include "server/api_error.h"
 #include "server/reasoning.h"
+#include "server/tool_calls.h"
 
 /** What the server was started with, as far as requests and answers depend on it. Filled once,
  *  then read by any thread; everything is borrowed. */
@@ -29,7 +30,7 @@ typedef struct qw_api_config {
     const json_t *chat_template_kwargs; /* --default-chat-template-kwargs; NULL: none */
     bool trust_request_chat_template;
     bool enable_auto_tool_choice;
-    const char *tool_parser; /* --tool-call-parser; NULL: none */
+    qw_tool_form tool_form; /* of --tool-call-parser */
     bool exclude_tools_when_tool_choice_none;
     qw_reasoning_parser reasoning;
     const char *response_role; /* "assistant" */
@@ -77,6 +78,11 @@ typedef struct qw_api_request {
     const json_t *prompt;           /* completions: text, ids, or a list of either; borrowed */
     int64_t truncate_prompt_tokens; /* -2: no; -1: to the longest prompt there is room for */
     bool truncate_right;            /* keep the beginning, not the end */
+
+    // Tool calls in the answer.
+    qw_tool_form tool_form; /* NONE: they are text like any other */
+    qw_str tool_name;       /* form NAMED; borrowed */
+    size_t max_tool_calls;  /* 1: no parallel calls; 0: any number */
 
     // The answer.
     bool stream, include_usage, continuous_usage;

@@ -34,6 +34,16 @@ QW_MUST_CHECK qw_status qw_api_request_fill(qw_api_request *r, const qw_api_conf
 /** Members of a chat body, their form, and the model's name; fills body, messages and tools. */
 QW_MUST_CHECK qw_status qw_api_chat_read(qw_api_request *r, const qw_api_config *cfg,
                                          const json_t *raw, qw_api_error *err);
+/** Rules for `tools` and `tool_choice` of a raw body, and the form of tool `i`. */
+QW_MUST_CHECK qw_status qw_api_check_tool_choice(const json_t *body, qw_api_error *err);
+void qw_api_check_tool(const json_t *tool, size_t i, qw_issues *issues);
+/** Which tools the template shows, and how their calls are understood. */
+QW_MUST_CHECK qw_status qw_api_settle_tools(qw_api_request *r, const qw_api_config *cfg,
+                                            qw_api_error *err);
+/** Read a chat whose body is JSON already; a qw_api_read_fn. */
+QW_MUST_CHECK qw_status qw_api_chat_parse(qw_api_request *r, const qw_api_config *cfg,
+                                          const json_t *raw, const qw_api_call *call,
+                                          qw_api_error *err);
 /** What the template is given, and whether this model takes the messages' parts. */
 QW_MUST_CHECK qw_status qw_api_chat_settle(qw_api_request *r, const qw_api_config *cfg,
                                            qw_api_error *err);

@@ -10,6 +10,7 @@ enum { MAX_TEXT = 1 << 30 };
 // A choice costs memory for its lists only when something is put into them.
 static qw_status init_choice(qw_api_response *r, size_t i, qw_error *err)
 {
+    const qw_api_request *req = r->req;
     qw_choice *c = &r->choices[i];
     const qw_api_prompt *prompt = r->parts[i / r->n_children].prompt;
     c->stop_id = -1;
@@ -17,9 +18,14 @@ static qw_status init_choice(qw_api_response *r, size_t i, qw_error *err)
     qw_logprob_lists_init(&c->lists);
     qw_reasoning_init(&c->reasoning, &r->cfg->reasoning,
                       qw_response_divides(r) ? prompt->thinking : QW_REASONING_CONTENT);
+    if (req->tool_form != QW_TOOL_FORM_NONE) {
+        qw_status st = qw_tool_calls_new(&c->tools, req->tool_form, req->tools, req->tool_name,
+                                         req->max_tool_calls, err);
+        if (st != QW_OK) return st;
+    }
     if (!r->tokenizer) return QW_OK;
-    return qw_output_init(&c->output, r->tokenizer, &r->req->params, prompt->ids.data,
-                          prompt->ids.len, err);
+    return qw_output_init(&c->output, r->tokenizer, &req->params, prompt->ids.data, prompt->ids.len,
+                          err);
 }
 
 // Who speaks, and what of the last message is repeated.
@@ -73,6 +79,7 @@ static void init_parts(qw_api_response *r, const qw_api_prompt *prompts)
     qw_buf_init(&r->head, MAX_TEXT);
     qw_buf_init(&r->reasoning, MAX_TEXT);
     qw_buf_init(&r->content, MAX_TEXT);
+    qw_buf_init(&r->divided, MAX_TEXT);
 }
 
 qw_status qw_api_response_new(qw_api_response **out, const qw_api_config *cfg,
@@ -119,6 +126,7 @@ void qw_api_response_free(qw_api_response *r)
     for (size_t i = 0; r->choices && i < r->n_choices; i++) {
         qw_choice *c = &r->choices[i];
         if (r->tokenizer) qw_output_release(&c->output);
+        qw_tool_calls_free(c->tools);
         qw_ids_release(&c->ids);
         qw_buf_release(&c->chat_logprobs);
         qw_logprob_lists_release(&c->lists);
@@ -130,6 +138,7 @@ void qw_api_response_free(qw_api_response *r)
     qw_buf_release(&r->head);
     qw_buf_release(&r->reasoning);
     qw_buf_release(&r->content);
+    qw_buf_release(&r->divided);
     qw_mem_free(r->parts);
     qw_mem_free(r->choices);
     qw_mem_free(r->dirty);
@@ -280,11 +289,33 @@ qw_api_usage qw_api_response_usage(const qw_api_response *r)
 
 // ---- what goes out
 
+size_t qw_response_n_calls(const qw_api_response *r, const qw_choice *c)
+{
+    if (!c->tools || (!r->req->stream && qw_tool_calls_is_broken(c->tools))) return 0;
+    return qw_tool_calls_count(c->tools);
+}
+
+// From r->divided to r->content and the choice's calls.
+static void take_calls(qw_api_response *r, qw_choice *c)
+{
+    qw_error why;
+    size_t before = r->content.len;
+    qw_text_end end = c->finish == QW_FINISH_NONE   ? QW_TEXT_GOES_ON
+                      : c->finish == QW_FINISH_STOP ? QW_TEXT_ENDED
+                                                    : QW_TEXT_CUT;
+    qw_tool_calls_push(c->tools, qw_buf_text(&r->divided), end, &r->content);
+    if (qw_tool_calls_check(c->tools, &why) != QW_OK) r->failed = why.code;
+    if (r->req->stream || !qw_tool_calls_is_broken(c->tools)) return;
+    r->content.len = before;
+    qw_buf_append(&r->content, r->divided.data, r->divided.len);
+}
+
 void qw_response_take_text(qw_api_response *r, qw_choice *c)
 {
     bool last = c->finish != QW_FINISH_NONE;
     qw_buf_clear(&r->reasoning);
     qw_buf_clear(&r->content);
+    qw_buf_clear(&r->divided);
     if (r->req->kind == QW_API_COMPLETION && r->req->echo && !c->has_begun) {
         const qw_buf *prompt = &r->parts[(size_t)(c - r->choices) / r->n_children].prompt->text;
         qw_buf_append(&r->content, prompt->data, prompt->len);
@@ -292,10 +323,12 @@ void qw_response_take_text(qw_api_response *r, qw_choice *c)
     if (r->echo.ptr && !r->req->stream) qw_buf_append(&r->content, r->echo.ptr, r->echo.len);
     if (!r->tokenizer) return;
     qw_str fresh = qw_output_take(&c->output, last);
+    qw_buf *content = c->tools ? &r->divided : &r->content;
     if (qw_response_divides(r))
-        qw_reasoning_divide(&c->reasoning, fresh, last, &r->reasoning, &r->content);
+        qw_reasoning_divide(&c->reasoning, fresh, last, &r->reasoning, content);
     else
-        qw_buf_append(&r->content, fresh.ptr, fresh.len);
+        qw_buf_append(content, fresh.ptr, fresh.len);
+    if (c->tools) take_calls(r, c);
 }
 
 void qw_response_write_usage(qw_buf *b, const qw_api_response *r, qw_api_usage usage, bool whole)
@@ -323,9 +356,22 @@ void qw_response_write_usage(qw_buf *b, const qw_api_response *r, qw_api_usage u
     qw_buf_putc(b, '}');
 }
 
-void qw_response_write_finish(qw_buf *b, qw_finish_reason finish)
+const char *qw_response_finish_name(const qw_api_response *r, const qw_choice *c)
 {
-    const char *name = qw_finish_reason_name(finish);
+    bool has_calls = qw_response_n_calls(r, c) > 0;
+    qw_tool_form form = has_calls ? qw_tool_calls_form(c->tools) : QW_TOOL_FORM_NONE;
+    bool by_itself = form == QW_TOOL_FORM_HERMES || form == QW_TOOL_FORM_QWEN3_CODER;
+    if (c->finish == QW_FINISH_STOP && (by_itself || form == QW_TOOL_FORM_LIST))
+        return "tool_calls";
+    // A limit that cut a call short is told as such.
+    if (c->finish == QW_FINISH_LENGTH && by_itself && !qw_tool_calls_is_broken(c->tools))
+        return "tool_calls";
+    return qw_finish_reason_name(c->finish);
+}
+
+void qw_response_write_finish(qw_buf *b, const qw_api_response *r, const qw_choice *c)
+{
+    const char *name = qw_response_finish_name(r, c);
     qw_api_write_text(b, name ? qw_str_of(name) : (qw_str){NULL, 0});
 }
 
@@ -355,6 +401,9 @@ qw_status qw_api_response_flush(qw_api_response *r, qw_buf *out, qw_api_error *e
     qw_status st = qw_buf_check(out, "an answer", &why);
     if (st == QW_OK) st = qw_buf_check(&r->reasoning, "an answer", &why);
     if (st == QW_OK) st = qw_buf_check(&r->content, "an answer", &why);
+    if (st == QW_OK) st = qw_buf_check(&r->divided, "an answer", &why);
+    if (st == QW_OK && r->failed != QW_OK)
+        st = qw_fail(&why, r->failed, "out of memory for the tool calls of an answer");
     if (st != QW_OK) return qw_api_fail_with(err, st, &why, NULL);
     if (out->len > before) r->has_started = true;
     return QW_OK;

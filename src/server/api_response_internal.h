@@ -12,6 +12,7 @@
 typedef struct qw_choice {
     qw_output output; /* only with a tokenizer */
     qw_reasoning reasoning;
+    qw_tool_calls *tools;    /* NULL: calls are text like any other */
     qw_finish_reason finish; /* NONE while it grows */
     int32_t stop_id;         /* -1: none */
     int64_t n_tokens;        /* completion tokens */
@@ -45,6 +46,8 @@ struct qw_api_response {
     bool roles_sent, has_started, is_closed;
     qw_buf head;               /* how every chunk begins, up to the choices' bracket */
     qw_buf reasoning, content; /* scratch: a chunk's texts */
+    qw_buf divided;            /* scratch: content with its calls */
+    qw_status failed;          /* of the calls */
     qw_str role;               /* of a chat answer; borrowed from cfg or req */
     qw_str echo;               /* chat: the last message, if it is repeated; ptr NULL: it is not */
 };
@@ -55,15 +58,27 @@ static inline bool qw_response_divides(const qw_api_response *r)
     return r->req->kind == QW_API_CHAT && r->cfg->reasoning.is_on;
 }
 
-/** Divide what has become visible of a choice into r->reasoning and r->content, cleared before.
- * What is echoed stands in front of a completion's first text and of a whole chat answer. */
+/** True if a step of this choice may have nothing to show, for something parses its text. */
+static inline bool qw_response_parses(const qw_api_response *r, const qw_choice *c)
+{
+    return qw_response_divides(r) || c->tools;
+}
+
+/** Calls of a choice that are to be told; a whole answer tells none if one is malformed. */
+size_t qw_response_n_calls(const qw_api_response *r, const qw_choice *c);
+
+/** Divide what has become visible of a choice into r->reasoning, r->content, cleared before, and
+ * the choice's calls. What is echoed stands in front of a completion's first text and of a whole
+ * chat answer. */
 void qw_response_take_text(qw_api_response *r, qw_choice *c);
 
 /** "usage" object of the given counts; `whole`: all keys, else those that are set. `reasoning` < 0:
  *  not counted. */
 void qw_response_write_usage(qw_buf *b, const qw_api_response *r, qw_api_usage usage, bool whole);
-/** "stop" or null and so on, with quotes. */
-void qw_response_write_finish(qw_buf *b, qw_finish_reason finish);
+/** "stop", "tool_calls" and so on, or NULL while it grows. */
+const char *qw_response_finish_name(const qw_api_response *r, const qw_choice *c);
+/** The same with quotes, or null. */
+void qw_response_write_finish(qw_buf *b, const qw_api_response *r, const qw_choice *c);
 /** The stop string, the stop id, or null. */
 void qw_response_write_stop_reason(qw_buf *b, const qw_choice *c);
 /** Usage of choice `i` alone. */

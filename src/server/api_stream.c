@@ -80,29 +80,84 @@ static void write_roles(qw_api_response *r, qw_buf *out)
     for (size_t i = 0; r->echo.ptr && i < r->n_choices; i++) write_chat_echo(r, i, out);
 }
 
+static bool has_call_news(const qw_api_response *r, const qw_choice *c)
+{
+    for (size_t i = 0, n = qw_response_n_calls(r, c); i < n; i++) {
+        const qw_tool_call *call = qw_tool_calls_at(c->tools, i);
+        if (!call->is_told || call->n_told < call->arguments.len) return true;
+    }
+    return false;
+}
+
+// What is new of a call: its beginning, more of its arguments, or both.
+static void write_call_delta(qw_tool_call *call, size_t i, bool coder, qw_buf *out)
+{
+    qw_str news = {call->arguments.data, call->arguments.len};
+    if (news.len > 0) news = (qw_str){news.ptr + call->n_told, news.len - call->n_told};
+    qw_buf_putc(out, '{');
+    if (!call->is_told) qw_buf_printf(out, "\"id\":\"%s\",\"type\":\"function\",", call->id);
+    qw_buf_printf(out, "\"index\":%zu,\"function\":{", i);
+    if (!call->is_told) {
+        QW_PUT(out, "\"name\":");
+        qw_json_write_string(out, qw_buf_text(&call->name));
+    }
+    if (news.len > 0 || (coder && !call->is_told)) {
+        if (!call->is_told) qw_buf_putc(out, ',');
+        QW_PUT(out, "\"arguments\":");
+        qw_json_write_string(out, news.len > 0 ? news : QW_STR(""));
+    }
+    QW_PUT(out, "}}");
+    call->is_told = true;
+    call->n_told = call->arguments.len;
+}
+
+static void write_call_deltas(const qw_api_response *r, const qw_choice *c, qw_buf *out)
+{
+    bool first = true, coder = c->tools && qw_tool_calls_form(c->tools) == QW_TOOL_FORM_QWEN3_CODER;
+    QW_PUT(out, "\"tool_calls\":[");
+    for (size_t i = 0, n = qw_response_n_calls(r, c); i < n; i++) {
+        qw_tool_call *call = qw_tool_calls_at(c->tools, i);
+        if (call->is_told && call->n_told == call->arguments.len) continue;
+        if (!first) qw_buf_putc(out, ',');
+        first = false;
+        write_call_delta(call, i, coder, out);
+    }
+    qw_buf_putc(out, ']');
+}
+
 // False if there is nothing to show, in which case nothing was written.
 static bool write_delta(const qw_api_response *r, const qw_choice *c, qw_buf *out)
 {
-    bool divides = qw_response_divides(r);
+    bool parses = qw_response_parses(r, c);
     bool has_reasoning = r->reasoning.len > 0 && r->req->include_reasoning;
-    bool has_content = r->content.len > 0 || !divides;
-    if (!has_reasoning && !has_content) {
+    bool has_content = r->content.len > 0 || !parses, has_calls = has_call_news(r, c);
+    if (!has_reasoning && !has_content && !has_calls) {
         if (c->finish == QW_FINISH_NONE && !r->req->return_token_ids) return false;
         QW_PUT(out, "{}");
         return true;
     }
+    // vLLM's hermes parser sets both keys whenever it says something.
+    bool both = c->tools && qw_tool_calls_form(c->tools) == QW_TOOL_FORM_HERMES &&
+                (has_content || has_calls);
     qw_buf_putc(out, '{');
-    if (has_content) {
+    if (has_content || both) {
         QW_PUT(out, "\"content\":");
-        qw_json_write_string(out, qw_buf_text(&r->content));
+        if (has_content)
+            qw_json_write_string(out, qw_buf_text(&r->content));
+        else
+            QW_PUT(out, "null");
     }
     if (has_reasoning) {
         qw_str reasoning = {r->reasoning.data, r->reasoning.len};
-        if (has_content) qw_buf_putc(out, ',');
+        if (has_content || both) qw_buf_putc(out, ',');
         QW_PUT(out, "\"reasoning\":");
         qw_json_write_string(out, reasoning);
         QW_PUT(out, ",\"reasoning_content\":");
         qw_json_write_string(out, reasoning);
+    }
+    if (has_calls || both) {
+        if (has_content || both || has_reasoning) qw_buf_putc(out, ',');
+        write_call_deltas(r, c, out);
     }
     qw_buf_putc(out, '}');
     return true;
@@ -138,7 +193,7 @@ static bool write_chat_chunk(const qw_api_response *r, const qw_choice *c, size_
     QW_PUT(out, ",\"logprobs\":");
     write_chat_logprobs(c, out);
     QW_PUT(out, ",\"finish_reason\":");
-    qw_response_write_finish(out, c->finish);
+    qw_response_write_finish(out, r, c);
     if (ends) {
         QW_PUT(out, ",\"stop_reason\":");
         qw_response_write_stop_reason(out, c);
@@ -169,7 +224,7 @@ static void write_completion_chunk(const qw_api_response *r, const qw_choice *c,
     else
         QW_PUT(out, "null");
     QW_PUT(out, ",\"finish_reason\":");
-    qw_response_write_finish(out, c->finish);
+    qw_response_write_finish(out, r, c);
     QW_PUT(out, ",\"stop_reason\":");
     qw_response_write_stop_reason(out, c);
     QW_PUT(out, ",\"prompt_token_ids\":");

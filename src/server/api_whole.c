@@ -47,18 +47,39 @@ static qw_str text_or_null(const qw_buf *b, bool show)
     return show && b->len > 0 ? qw_buf_text(b) : (qw_str){NULL, 0};
 }
 
-static void write_message(const qw_api_response *r, qw_buf *out)
+static void write_calls(const qw_api_response *r, const qw_choice *c, qw_buf *arguments,
+                        qw_buf *out)
+{
+    for (size_t i = 0, n = qw_response_n_calls(r, c); i < n; i++) {
+        const qw_tool_call *call = qw_tool_calls_at(c->tools, i);
+        if (i) qw_buf_putc(out, ',');
+        qw_buf_printf(out,
+                      "{\"id\":\"%s\",\"type\":\"function\",\"function\":{\"name\":", call->id);
+        qw_json_write_string(out, qw_buf_text(&call->name));
+        QW_PUT(out, ",\"arguments\":");
+        qw_buf_clear(arguments);
+        qw_tool_call_write_arguments(call, arguments);
+        qw_json_write_string(out, qw_buf_text(arguments));
+        QW_PUT(out, "}}");
+    }
+}
+
+static void write_message(qw_api_response *r, const qw_choice *c, qw_buf *out)
 {
     qw_str reasoning = text_or_null(&r->reasoning, r->req->include_reasoning);
     qw_str content = text_or_null(&r->content, true);
+    qw_tool_form form = c->tools ? qw_tool_calls_form(c->tools) : QW_TOOL_FORM_NONE;
+    bool forced = form == QW_TOOL_FORM_LIST || form == QW_TOOL_FORM_NAMED;
     // Without a parser an empty answer is an empty text, with one it is no answer.
-    if (!content.ptr && !qw_response_divides(r)) content = QW_STR("");
+    if (!content.ptr && (forced || !qw_response_parses(r, c))) content = QW_STR("");
     QW_PUT(out, "{\"role\":");
     qw_json_write_string(out, r->role);
     QW_PUT(out, ",\"content\":");
     qw_api_write_text(out, content);
     QW_PUT(out, ",\"refusal\":null,\"annotations\":null,\"audio\":null,\"function_call\":null,"
-                "\"tool_calls\":[],\"reasoning\":");
+                "\"tool_calls\":[");
+    write_calls(r, c, &r->divided, out);
+    QW_PUT(out, "],\"reasoning\":");
     qw_api_write_text(out, reasoning);
     QW_PUT(out, ",\"reasoning_content\":");
     qw_api_write_text(out, reasoning);
@@ -73,7 +94,7 @@ static void write_chat_choice(qw_api_response *r, size_t i, qw_buf *out)
     QW_PUT(out, "{\"index\":");
     qw_api_write_int(out, (int64_t)i);
     QW_PUT(out, ",\"message\":");
-    write_message(r, out);
+    write_message(r, c, out);
     QW_PUT(out, ",\"logprobs\":");
     if (r->req->logprobs) {
         QW_PUT(out, "{\"content\":[");
@@ -83,7 +104,7 @@ static void write_chat_choice(qw_api_response *r, size_t i, qw_buf *out)
         QW_PUT(out, "null");
     }
     QW_PUT(out, ",\"finish_reason\":");
-    qw_response_write_finish(out, c->finish);
+    qw_response_write_finish(out, r, c);
     QW_PUT(out, ",\"stop_reason\":");
     qw_response_write_stop_reason(out, c);
     QW_PUT(out, ",\"token_ids\":");
@@ -125,7 +146,7 @@ static void write_completion_choice(qw_api_response *r, size_t i, qw_buf *out)
     else
         QW_PUT(out, "null");
     QW_PUT(out, ",\"finish_reason\":");
-    qw_response_write_finish(out, c->finish);
+    qw_response_write_finish(out, r, c);
     QW_PUT(out, ",\"stop_reason\":");
     qw_response_write_stop_reason(out, c);
     QW_PUT(out, ",\"token_ids\":");

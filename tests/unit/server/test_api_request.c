@@ -529,13 +529,19 @@ static void test_tools(void **state)
     assert_null(r.tools);
     qw_api_request_release(&r);
     config.exclude_tools_when_tool_choice_none = false;
-    config.tool_parser = "hermes";
+    config.tool_form = QW_TOOL_FORM_HERMES;
     assert_int_not_equal(parse(&r, QW_API_CHAT, "{" TOOLS "," HI "}", &refusal), QW_OK);
     assert_int_equal(refusal.fault, QW_FAULT_REQUEST); // the other flag is missing
     config.enable_auto_tool_choice = true;
-    assert_int_not_equal(parse(&r, QW_API_CHAT, "{" TOOLS "," HI "}", &refusal), QW_OK);
-    assert_int_equal(refusal.fault, QW_FAULT_UNSUPPORTED);
-    config.tool_parser = NULL;
+    r = parsed(QW_API_CHAT, "{" TOOLS "," HI "}");
+    assert_int_equal(r.tool_form, QW_TOOL_FORM_HERMES);
+    assert_int_equal(r.max_tool_calls, 0);
+    assert_false(r.params.skip_special_tokens);
+    qw_api_request_release(&r);
+    r = parsed(QW_API_CHAT, "{" TOOLS ",\"parallel_tool_calls\":false," HI "}");
+    assert_int_equal(r.max_tool_calls, 1);
+    qw_api_request_release(&r);
+    config.tool_form = QW_TOOL_FORM_NONE;
     config.enable_auto_tool_choice = false;
 }
 
