@@ -1,5 +1,5 @@
-// Bytes as what a model says: calls that are whole are JSON, and the pieces do not matter. The first
-// byte chooses the form and how the text ends, the second the pieces.
+// Bytes as what a model says: calls that are whole are JSON, and the pieces do not matter. The
+// first byte chooses the form and how the text ends, the second the pieces.
 #include "base/mem.h"
 #include "fuzz/fuzz.h"
 #include "server/tool_calls.h"
