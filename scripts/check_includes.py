@@ -27,16 +27,17 @@ BACKEND_API = ["backend/tensor.h", "backend/backend.h", "backend/ops.h"]
 LAYERS = {
     "base": [],
     "format": ["base/"],
+    "grammar": ["base/", "format/"],
     "backend": ["base/"],
     "parallel": ["base/", "backend/"],
     "model": ["base/", "format/", "parallel/comm.h", "parallel/shard.h"] + BACKEND_API,
-    "engine": ["base/", "format/", "backend/", "parallel/", "model/"],
-    "server": ["base/", "format/", "engine/engine.h", "engine/frontend.h", "engine/request.h",
+    "engine": ["base/", "format/", "grammar/", "backend/", "parallel/", "model/"],
+    "server": ["base/", "format/", "grammar/grammar.h", "engine/engine.h", "engine/frontend.h", "engine/request.h",
                "engine/output.h", "engine/runner.h", "engine/sampler.h", "engine/sampling_params.h",
                "engine/metrics.h"],
     "quant": ["base/", "format/", "backend/", "model/"],
-    "bench": ["base/", "format/", "backend/", "model/", "engine/", "server/"],
-    "cli": ["base/", "format/", "backend/", "parallel/", "model/", "engine/", "server/", "quant/",
+    "bench": ["base/", "format/", "grammar/", "backend/", "model/", "engine/", "server/"],
+    "cli": ["base/", "format/", "grammar/", "backend/", "parallel/", "model/", "engine/", "server/", "quant/",
             "bench/"],
 }
 # Folders that only their own layer may look into: a device is used through its operation table.
