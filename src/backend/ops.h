@@ -23,10 +23,14 @@ typedef struct qw_backend qw_backend;
 /** Write elements [row][first_col .. first_col + n_cols - 1] of a computed matrix. Any thread. */
 typedef void qw_row_fn(const void *ctx, void *out, size_t row, size_t first_col, size_t n_cols);
 
-/** Row-major matrix, rows x cols, borrowed: bytes that may be misaligned, or computed elements. */
+/**
+ * Row-major matrix, rows x cols, borrowed: bytes that may be misaligned, or computed elements.
+ * Weights may also be I8, or I4: the low nibbles of row i of the bytes are row 2i of the matrix,
+ * the high ones row 2i + 1 (quantization.md 3.5), so there are (rows + 1) / 2 rows of `cols` bytes.
+ */
 typedef struct qw_host_matrix {
     const void *data; /* NULL: computed by `row`, or no matrix at all */
-    qw_dtype dtype;   /* F32, F16 or BF16 */
+    qw_dtype dtype;   /* F32, F16 or BF16; I8, I4: weights only; I32: biases of static products */
     int rows, cols;
     bool is_file; /* data is mapped from a file: pages that were read may be dropped */
     qw_row_fn *row;
@@ -38,7 +42,7 @@ static inline bool qw_host_matrix_is_set(const qw_host_matrix *m)
     return m->data || m->row;
 }
 
-/** One element, widened to fp32 (exact). */
+/** One element of an F32, F16 or BF16 matrix, widened to fp32 (exact). */
 float qw_host_matrix_at(const qw_host_matrix *m, size_t row, size_t col);
 
 /** How the rows of several matrices that share an input are put into one set of panels. */
@@ -47,23 +51,76 @@ typedef enum qw_concat {
     QW_CONCAT_INTERLEAVE, /* panel by panel in turn: g0 u0 g1 u1 ... (gate, up) */
 } qw_concat;
 
+/** What a product does to the rows of its input before they meet integer weights. */
+typedef enum qw_input_kind {
+    QW_INPUT_FLOAT,   /* nothing: weights of any dtype are widened to fp32 on the way */
+    QW_INPUT_TOKEN8,  /* 8 bits, symmetric, a scale per row (quantization.md 2.1) */
+    QW_INPUT_TOKEN4,  /* the same with 4 bits */
+    QW_INPUT_STATIC8, /* 8 bits, one scale and offset for all rows (quantization.md 2.2) */
+    QW_INPUT_FLAT4,   /* FlatQuant: L^T X R, then 4 bits with a clip ratio (quantization.md 3.6) */
+} qw_input_kind;
+
+/**
+ * How the input of a product is quantized. A row with a NaN or an infinity comes out as NaN
+ * throughout, one that is all zero (or so small that its scale is no normal number) as the bias.
+ */
+typedef struct qw_input_scheme {
+    qw_input_kind kind;
+    float scale;      /* STATIC8: q = clamp(rne(x / scale + offset), -128, 127) */
+    float offset;     /* STATIC8: a whole number, -128 .. 127 */
+    float inverse;    /* STATIC8: 0, or multiply by this instead of dividing (qw_input_npu) */
+    float clip_ratio; /* FLAT4: in (0, 1] */
+    int left, right;  /* FLAT4: a row is a matrix X of left x right values */
+    bool has_right;   /* FLAT4: there is a right matrix; else only L^T X */
+} qw_input_scheme;
+
+/** Static quantization as the NPU's own operator does it: s and 1/s rounded to bfloat16. */
+static inline qw_input_scheme qw_input_npu(qw_input_scheme s)
+{
+    s.scale = qw_round_bf16(s.scale);
+    s.inverse = qw_round_bf16(1.0f / s.scale);
+    return s;
+}
+
 /**
  * Weights of one product, packed for the device (cpu-kernels.md 2.1): panels of 16 output rows, k
  * innermost. Row i of segment s comes out in column segment_column[s] + i of the product (stacked),
  * or gate row i and up row i meet in the SiLU epilogue (interleaved).
+ *
+ * With integer weights W and quantized rows q the product is, in fp32 and rounded after each step
+ * (cpu-kernels.md 3.6; xs is the row's scale, 1 when static):
+ *
+ *   no groups:  t = (float)(sum of q * W + static_bias) * scales * xs + bias
+ *   groups:     f = +0; for each group, ascending: f = fma((float)(its sum of q * W), s2, f)
+ *               t = f * scales * xs + bias
+ *
+ * TOKEN4 and FLAT4 under `round`: t is rounded before the bias, itself rounded, is added. With
+ * QW_INPUT_FLOAT the sums are those of float products, q is x and there is no xs.
  */
 typedef struct qw_linear {
     void *panels;
     size_t size;       /* bytes of panels */
     size_t panel_size; /* bytes of one panel */
-    qw_dtype dtype;    /* BF16, F16 or F32 */
+    qw_dtype dtype;    /* BF16, F16, F32; I8 (stored + 128); I4 (stored + 8) */
     int n_panels;
-    int k, kp;        /* inputs; rounded up as the layout wants */
-    float *bias;      /* [16 * n_panels], +0 where there is none; NULL: no bias at all */
-    size_t bias_size; /* bytes */
+    int k, kp; /* inputs; rounded up as the layout wants */
     int n_segments;
     int segment_column[3];
-    bool borrowed; /* panels and bias belong to somebody else, the packed cache */
+    qw_input_scheme input; /* FLOAT for float weights */
+    int group;             /* inputs per group; 0: no groups */
+    bool borrowed;         /* the arrays belong to somebody else, the packed cache */
+    // Arrays beside the panels, [16 * n_panels] in the order of the columns, zero where a column
+    // has none; NULL and size 0: there is none at all. Sizes in bytes.
+    float *bias;
+    size_t bias_size;
+    float *scales; /* integer weights: always there */
+    size_t scales_size;
+    float *group_scales; /* s2, [n_panels][k / group][16] */
+    size_t group_scales_size;
+    int32_t *static_bias; /* STATIC8 */
+    size_t static_bias_size;
+    float *transforms; /* FLAT4: left [left][left], then right [right][right rounded up to 16] */
+    size_t transforms_size;
 } qw_linear;
 
 /** What happens to a product before it is stored; roundings as cpu-kernels.md 3.6. */
@@ -133,7 +190,8 @@ typedef struct qw_ops {
                      const float *weight, int n, float eps, int n_rows, bool round);
 
     /** y = epilogue(x * w^T + bias) for n_rows rows. y must not overlap x. Under `round` x holds
-     *  bfloat16 values, as every operation that rounds leaves them. */
+     *  bfloat16 values, as every operation that rounds leaves them. When w quantizes its input the
+     *  device does that first, in memory that linear_reserve has set aside. */
     void (*linear)(qw_backend *be, float *y, size_t y_stride, const float *x, size_t x_stride,
                    const qw_linear *w, int n_rows, qw_epilogue epilogue, bool round);
 

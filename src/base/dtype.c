@@ -3,7 +3,7 @@
 static const struct {
     const char *name;
     int bits;
-} table[QW_N_DTYPES] = {
+} table[QW_N_DTYPES + 1] = {
     [QW_DTYPE_F32] = {"F32", 32},
     [QW_DTYPE_F16] = {"F16", 16},
     [QW_DTYPE_BF16] = {"BF16", 16},
@@ -26,6 +26,7 @@ static const struct {
     [QW_DTYPE_F8_E4M3FNUZ] = {"F8_E4M3FNUZ", 8},
     [QW_DTYPE_F8_E5M2FNUZ] = {"F8_E5M2FNUZ", 8},
     [QW_DTYPE_C64] = {"C64", 64},
+    [QW_DTYPE_I4] = {"I4", 4},
 };
 
 const char *qw_dtype_name(qw_dtype t)

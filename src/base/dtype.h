@@ -27,12 +27,13 @@ typedef enum qw_dtype {
     QW_DTYPE_F8_E4M3FNUZ,
     QW_DTYPE_F8_E5M2FNUZ,
     QW_DTYPE_C64,
-    QW_N_DTYPES,
+    QW_N_DTYPES,               /* that files have */
+    QW_DTYPE_I4 = QW_N_DTYPES, /* two signed 4-bit integers a byte; in no file under this name */
 } qw_dtype;
 
 /** The safetensors spelling: "BF16", "F8_E4M3", ... */
 const char *qw_dtype_name(qw_dtype t);
-/** Bits of one element; F4 and the F6 types are no whole bytes. */
+/** Bits of one element; I4, F4 and the F6 types are no whole bytes. */
 int qw_dtype_bits(qw_dtype t);
 /** False if `name` (NUL-terminated, the safetensors spelling) is unknown. */
 bool qw_dtype_from_name(qw_dtype *out, const char *name);

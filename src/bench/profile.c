@@ -111,6 +111,12 @@ static qw_status linear_write(qw_backend *be, const qw_linear *w, const qw_linea
     return inner->linear_write(inner, w, source, sink, sink_ctx, err);
 }
 
+static qw_status linear_reserve(qw_backend *be, const qw_linear *w, int max_rows, qw_error *err)
+{
+    qw_backend *inner = self(be)->inner;
+    return inner->linear_reserve(inner, w, max_rows, err);
+}
+
 static void linear_release(qw_backend *be, qw_linear *w)
 {
     qw_backend *inner = self(be)->inner;
@@ -134,6 +140,7 @@ void qw_profile_init(qw_profile *p, qw_backend *inner)
                                .isa = inner->isa,
                                .n_threads = inner->n_threads,
                                .linear_pack = linear_pack,
+                               .linear_reserve = linear_reserve,
                                .linear_write = linear_write,
                                .linear_release = linear_release,
                                .fill_rows = fill_rows,

@@ -113,6 +113,7 @@ static qw_status check_shape(reader *r, const qw_packed_entry *e, qw_error *err)
     bool same = take_u32(c) == e->format;
     same &= take_u32(c) == e->concat;
     same &= take_u32(c) == e->group;
+    same &= take_u32(c) == e->input;
     same &= take_u64(c) == e->n;
     same &= take_u64(c) == e->k;
     same &= take_u64(c) == e->np;

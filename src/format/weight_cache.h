@@ -10,7 +10,8 @@
 //   40     u128 fingerprint of the source, u128 XXH3 of the table, u64 XXH3 of bytes 0 .. 71
 //   80     zeros
 //   4096   data: arrays in order of use, each at a multiple of 4,096, from 2 MiB on of 2 MiB
-//   table  per entry: u32 length and name, u32 format, u32 concat, u32 group, u64 N, K, Np, Kp,
+//   table  per entry: u32 length and name, u32 format, u32 concat, u32 group, u32 input, u64 N, K,
+//   Np, Kp,
 //          u32 segments and u64 rows of each, u32 arrays and for each u32 kind, u64 offset,
 //          u64 size, u64 XXH3-64 of its bytes
 //
@@ -20,8 +21,8 @@
 #include "format/fingerprint.h"
 
 enum {
-    QW_WEIGHT_CACHE_CONTAINER = 1, /* version of this file format */
-    QW_WEIGHT_CACHE_LAYOUT = 1,    /* version of the layouts of cpu-kernels 2 */
+    QW_WEIGHT_CACHE_CONTAINER = 2, /* version of this file format */
+    QW_WEIGHT_CACHE_LAYOUT = 2,    /* version of the layouts of cpu-kernels 2 */
     QW_WEIGHT_CACHE_MAX_SEGMENTS = 3,
 };
 
@@ -30,12 +31,18 @@ typedef enum qw_packed_format {
     QW_PACKED_BF16 = 1,
     QW_PACKED_F16 = 2,
     QW_PACKED_F32 = 3,
+    QW_PACKED_I8 = 4,
+    QW_PACKED_I4 = 5,
 } qw_packed_format;
 
 /** The arrays of an entry. */
 typedef enum qw_packed_array {
     QW_PACKED_PANELS,
-    QW_PACKED_BIAS, /* fp32 [Np] */
+    QW_PACKED_BIAS,         /* fp32 [Np] */
+    QW_PACKED_SCALES,       /* fp32 [Np], with integers */
+    QW_PACKED_GROUP_SCALES, /* fp32 [Np / 16][K / group][16] */
+    QW_PACKED_STATIC_BIAS,  /* int32 [Np] */
+    QW_PACKED_TRANSFORMS,   /* fp32 */
     QW_PACKED_N_ARRAYS,
 } qw_packed_array;
 
@@ -44,7 +51,8 @@ typedef struct qw_packed_entry {
     const char *name;
     qw_packed_format format;
     uint32_t concat; /* how the segments are put together: a qw_concat */
-    uint32_t group;  /* elements per scale; 0: no scales */
+    uint32_t group;  /* elements per scale of a group; 0: no groups */
+    uint32_t input;  /* how the input is quantized: a qw_input_kind */
     uint64_t n, k, np, kp;
     uint32_t n_segments;
     uint64_t segment_rows[QW_WEIGHT_CACHE_MAX_SEGMENTS];

@@ -50,6 +50,7 @@ static void put_entry(qw_buf *b, const qw_packed_entry *e,
     put_u32(b, e->format);
     put_u32(b, e->concat);
     put_u32(b, e->group);
+    put_u32(b, e->input);
     put_u64(b, e->n);
     put_u64(b, e->k);
     put_u64(b, e->np);

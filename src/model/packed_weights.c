@@ -19,9 +19,24 @@ static void tell_progress(const loader *l, size_t done)
     if (l->progress) l->progress(l->progress_ctx, done, l->n);
 }
 
-static qw_linear_source source_of(const qw_product *p)
+static const qw_host_matrix *if_set(const qw_host_matrix matrices[3])
 {
-    return (qw_linear_source){p->segments, p->biases, p->n_segments, p->concat};
+    for (int i = 0; i < 3; i++)
+        if (qw_host_matrix_is_set(&matrices[i])) return matrices;
+    return NULL;
+}
+
+qw_linear_source qw_product_source(const qw_product *p, qw_quant_source *quant)
+{
+    *quant = p->quant;
+    quant->scales = if_set(p->scales);
+    quant->group_scales = if_set(p->group_scales);
+    quant->static_biases = if_set(p->static_biases);
+    return (qw_linear_source){.segments = p->segments,
+                              .biases = p->biases,
+                              .n_segments = p->n_segments,
+                              .concat = p->concat,
+                              .quant = p->is_quantized ? quant : NULL};
 }
 
 // What the file should hold
@@ -31,8 +46,31 @@ static qw_packed_format format_of(qw_dtype dtype)
     switch (dtype) {
     case QW_DTYPE_BF16: return QW_PACKED_BF16;
     case QW_DTYPE_F16: return QW_PACKED_F16;
+    case QW_DTYPE_I8: return QW_PACKED_I8;
+    case QW_DTYPE_I4: return QW_PACKED_I4;
     default: return QW_PACKED_F32;
     }
+}
+
+// The arrays of a product and the names they have in the file.
+static const struct {
+    qw_linear_part part;
+    qw_packed_array array;
+} parts[] = {
+    {QW_LINEAR_PANELS, QW_PACKED_PANELS},
+    {QW_LINEAR_BIAS, QW_PACKED_BIAS},
+    {QW_LINEAR_SCALES, QW_PACKED_SCALES},
+    {QW_LINEAR_GROUP_SCALES, QW_PACKED_GROUP_SCALES},
+    {QW_LINEAR_STATIC_BIAS, QW_PACKED_STATIC_BIAS},
+    {QW_LINEAR_TRANSFORMS, QW_PACKED_TRANSFORMS},
+};
+
+static qw_packed_array array_of(qw_linear_part part)
+{
+    for (size_t i = 0; i < QW_ARRAY_LEN(parts); i++)
+        if (parts[i].part == part) return parts[i].array;
+    QW_ASSERT(false && "every part has an array");
+    return QW_PACKED_PANELS;
 }
 
 // Plan every product: its linear without memory, and its entry in the file.
@@ -42,20 +80,23 @@ static qw_status plan(loader *l, qw_error *err)
     if (!l->entries) return qw_fail_memory(err, l->n * sizeof *l->entries, "packed weights");
     for (size_t i = 0; i < l->n; i++) {
         const qw_product *p = &l->products[i];
-        qw_linear_source source = source_of(p);
+        qw_quant_source quant;
+        qw_linear_source source = qw_product_source(p, &quant);
         qw_linear *w = p->linear;
         qw_status st = qw_linear_plan(w, &source, err);
-        if (st != QW_OK) return st;
+        if (st != QW_OK) return qw_context(err, st, "'%s'", p->name);
         qw_packed_entry *e = &l->entries[i];
-        *e = (qw_packed_entry){
-            .name = p->name,
-            .format = format_of(w->dtype),
-            .concat = p->concat,
-            .k = (uint64_t)w->k,
-            .np = 16 * (uint64_t)w->n_panels,
-            .kp = (uint64_t)w->kp,
-            .n_segments = (uint32_t)p->n_segments,
-            .sizes = {[QW_PACKED_PANELS] = w->size, [QW_PACKED_BIAS] = w->bias_size}};
+        *e = (qw_packed_entry){.name = p->name,
+                               .format = format_of(w->dtype),
+                               .concat = p->concat,
+                               .group = (uint32_t)w->group,
+                               .input = w->input.kind,
+                               .k = (uint64_t)w->k,
+                               .np = 16 * (uint64_t)w->n_panels,
+                               .kp = (uint64_t)w->kp,
+                               .n_segments = (uint32_t)p->n_segments};
+        for (size_t a = 0; a < QW_ARRAY_LEN(parts); a++)
+            e->sizes[parts[a].array] = qw_linear_part_size(w, parts[a].part);
         for (int s = 0; s < p->n_segments; s++) {
             e->segment_rows[s] = (uint64_t)p->segments[s].rows;
             e->n += e->segment_rows[s];
@@ -72,8 +113,8 @@ static qw_status cache_path(char **out, const loader *l, const qw_pack_cache *ca
     qw_buf_init(&shapes, (size_t)1 << 30);
     for (size_t i = 0; i < l->n; i++) {
         const qw_packed_entry *e = &l->entries[i];
-        qw_buf_printf(&shapes, "%s %d %u %" PRIu64 " %" PRIu64 "\n", e->name, (int)e->format,
-                      e->concat, e->n, e->k);
+        qw_buf_printf(&shapes, "%s %d %u %u %u %" PRIu64 " %" PRIu64 "\n", e->name, (int)e->format,
+                      e->concat, e->group, e->input, e->n, e->k);
     }
     qw_status st = qw_buf_check(&shapes, "the list of products", err);
     if (st == QW_OK)
@@ -90,8 +131,9 @@ static void use_cache(qw_packed_weights *p, const loader *l, const qw_weight_cac
     for (size_t i = 0; i < l->n; i++) {
         // Read-only memory behind pointers that only linear_pack writes through.
         qw_linear *w = l->products[i].linear;
-        w->panels = (void *)(uintptr_t)qw_weight_cache_array(cache, i, QW_PACKED_PANELS);
-        w->bias = (float *)(uintptr_t)qw_weight_cache_array(cache, i, QW_PACKED_BIAS);
+        for (size_t a = 0; a < QW_ARRAY_LEN(parts); a++)
+            qw_linear_part_set(w, parts[a].part,
+                               (void *)(uintptr_t)qw_weight_cache_array(cache, i, parts[a].array));
         w->borrowed = true;
     }
     *p = (qw_packed_weights){*cache, (size_t)cache->file.size};
@@ -102,8 +144,10 @@ static qw_status pack_into_memory(const loader *l, qw_error *err)
 {
     qw_status st = QW_OK;
     for (size_t i = 0; i < l->n && st == QW_OK; i++) {
-        qw_linear_source source = source_of(&l->products[i]);
+        qw_quant_source quant;
+        qw_linear_source source = qw_product_source(&l->products[i], &quant);
         st = l->be->linear_pack(l->be, l->products[i].linear, &source, err);
+        if (st != QW_OK) return qw_context(err, st, "'%s'", l->products[i].name);
         tell_progress(l, i + 1);
     }
     return st;
@@ -117,8 +161,7 @@ typedef struct file_sink {
 static int put(void *ctx, qw_linear_part part, size_t offset, const void *data, size_t size)
 {
     const file_sink *s = ctx;
-    qw_packed_array array = part == QW_LINEAR_BIAS ? QW_PACKED_BIAS : QW_PACKED_PANELS;
-    return qw_weight_cache_writer_put(s->writer, s->i_entry, array, offset, data, size);
+    return qw_weight_cache_writer_put(s->writer, s->i_entry, array_of(part), offset, data, size);
 }
 
 static qw_status pack_into_file(const loader *l, const char *path, qw_fingerprint fingerprint,
@@ -128,7 +171,8 @@ static qw_status pack_into_file(const loader *l, const char *path, qw_fingerprin
     qw_status st = qw_weight_cache_writer_open(&writer, path, l->entries, l->n, err);
     if (st != QW_OK) return st;
     for (size_t i = 0; i < l->n && st == QW_OK; i++) {
-        qw_linear_source source = source_of(&l->products[i]);
+        qw_quant_source quant;
+        qw_linear_source source = qw_product_source(&l->products[i], &quant);
         file_sink sink = {&writer, i};
         st = l->be->linear_write(l->be, l->products[i].linear, &source, put, &sink, err);
         qw_weight_cache_writer_flush(&writer, i);

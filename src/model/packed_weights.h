@@ -12,7 +12,15 @@ typedef struct qw_product {
     qw_host_matrix segments[3], biases[3];
     int n_segments;
     qw_concat concat;
+    /** With integer weights: the scheme. Its `scales`, `group_scales` and `static_biases` are not
+     *  used; the arrays below stand for them where one is set. */
+    bool is_quantized;
+    qw_quant_source quant;
+    qw_host_matrix scales[3], group_scales[3], static_biases[3];
 } qw_product;
+
+/** What a product is packed from. `quant` is filled in for it and must live as long. */
+qw_linear_source qw_product_source(const qw_product *p, qw_quant_source *quant);
 
 /** Progress of loading, from 0 to total parts; called on the loading thread. */
 typedef void qw_model_progress_fn(void *ctx, size_t done, size_t total);

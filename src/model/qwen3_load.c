@@ -156,6 +156,8 @@ static qw_status load_products(qw_model *m, const qw_checkpoint *ck, const qw_mo
     if (st == QW_OK)
         st = qw_packed_weights_load(&m->packed, m->be, products, n, ck, &args->cache,
                                     args->progress, args->progress_ctx, err);
+    for (size_t i = 0; i < n && st == QW_OK; i++)
+        st = m->be->linear_reserve(m->be, products[i].linear, m->limits.max_tokens, err);
     qw_mem_free(products);
     qw_arena_release(&names);
     return st;

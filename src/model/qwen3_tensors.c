@@ -134,8 +134,9 @@ bool qw_product_add_bytes(size_t *total, const qw_product_rule *p, const qw_mode
                           const qw_checkpoint *ck, int i)
 {
     qw_product bound = qw_product_bind(p, c, ck, i);
-    qw_linear_source source = {bound.segments, bound.biases, bound.n_segments, bound.concat};
+    qw_quant_source quant;
+    qw_linear_source source = qw_product_source(&bound, &quant);
     qw_linear w;
-    return qw_linear_plan(&w, &source, NULL) == QW_OK && qw_add_size(total, *total, w.size) &&
-           qw_add_size(total, *total, w.bias_size);
+    return qw_linear_plan(&w, &source, NULL) == QW_OK &&
+           qw_add_size(total, *total, qw_linear_total_size(&w));
 }

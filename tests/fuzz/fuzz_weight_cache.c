@@ -9,8 +9,8 @@
 #include "fuzz/fuzz.h"
 
 static const qw_packed_entry entries[] = {
-    {"a", QW_PACKED_BF16, 0, 0, 16, 32, 16, 32, 2, {8, 8}, {1024, 64}},
-    {"b", QW_PACKED_F32, 1, 0, 16, 16, 16, 16, 1, {16}, {1024, 0}},
+    {"a", QW_PACKED_BF16, 0, 0, 0, 16, 32, 16, 32, 2, {8, 8}, {1024, 64}},
+    {"b", QW_PACKED_F32, 1, 0, 0, 16, 16, 16, 16, 1, {16}, {1024, 0}},
 };
 static const qw_fingerprint source = {1, 2};
 

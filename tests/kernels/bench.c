@@ -249,8 +249,8 @@ static void pack_loop(void *ctx, size_t i)
                         .dtype = QW_DTYPE_BF16,
                         .rows = 16,
                         .cols = b->k};
-    qw_pack_panel(b->m->base + COLD / 2 + i % (COLD / 2 / size) * size, QW_DTYPE_BF16, b->k,
-                  (qw_pack_source){&m, 0}, true);
+    uint8_t *panel = b->m->base + COLD / 2 + i % (COLD / 2 / size) * size;
+    QW_ASSERT(qw_pack_panel(panel, QW_DTYPE_BF16, b->k, (qw_pack_source){&m, 0}, true));
 }
 
 void kt_bench(const kt *t)

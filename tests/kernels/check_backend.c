@@ -18,7 +18,9 @@ static qw_backend *open_backend(kt *t, const char *isa, int n_threads)
 enum { MAX_M = 97 };
 
 typedef struct linear_case {
-    qw_host_matrix matrices[2], biases[2];
+    qw_host_matrix matrices[2], biases[2], scales[2], group_scales[2], static_biases[2];
+    bool is_quantized;
+    qw_quant_source quant;
     int n_segments;
     qw_concat concat;
     qw_epilogue epilogue;
@@ -32,38 +34,115 @@ static void linear_run(kt *t, const linear_case *c, qw_backend *be, float *y)
 {
     qw_error err;
     qw_linear w;
-    qw_linear_source source = {c->matrices, c->biases, c->n_segments, c->concat};
+    qw_linear_source source = {.segments = c->matrices,
+                               .biases = c->biases,
+                               .n_segments = c->n_segments,
+                               .concat = c->concat,
+                               .quant = c->is_quantized ? &c->quant : NULL};
     if (be->linear_pack(be, &w, &source, &err) != QW_OK) {
         kt_fail(t, "%s", err.text);
         return;
     }
     memcpy(y, c->y_in, c->y_len * sizeof *y);
+    if (be->linear_reserve(be, &w, c->m, &err) != QW_OK) kt_fail(t, "%s", err.text);
     be->ops->linear(be, y, c->y_stride, c->x, c->x_stride, &w, c->m, c->epilogue, c->round);
     be->linear_release(be, &w);
 }
 
+// Values of one dtype in memory of the case's own.
+static const void *values(kt *t, qw_arena *a, qw_dtype dtype, size_t n)
+{
+    uint8_t *data = qw_arena_alloc(a, 4 * n);
+    QW_ASSERT(data);
+    if (dtype == QW_DTYPE_I32)
+        for (size_t i = 0; i < n; i++) ((int32_t *)(void *)data)[i] = kt_below(t, 200000) - 100000;
+    else if (dtype == QW_DTYPE_I8 || dtype == QW_DTYPE_I4)
+        for (size_t i = 0; i < n; i++) data[i] = (uint8_t)kt_random(t);
+    else
+        kt_fill(t, data, dtype, n, KT_NORMAL);
+    return data;
+}
+
+static void quantized_parts(kt *t, linear_case *c, qw_arena *a, int s, int rows)
+{
+    const qw_quant_source *q = &c->quant;
+    c->scales[s] = (qw_host_matrix){.data = values(t, a, QW_DTYPE_BF16, (size_t)rows),
+                                    .dtype = QW_DTYPE_BF16,
+                                    .rows = 1,
+                                    .cols = rows};
+    c->static_biases[s] = (qw_host_matrix){.data = values(t, a, QW_DTYPE_I32, (size_t)rows),
+                                           .dtype = QW_DTYPE_I32,
+                                           .rows = 1,
+                                           .cols = rows};
+    if (q->group == 0) return;
+    int n_groups = c->k / q->group;
+    c->group_scales[s] =
+        (qw_host_matrix){.data = values(t, a, QW_DTYPE_F16, (size_t)rows * (size_t)n_groups),
+                         .dtype = QW_DTYPE_F16,
+                         .rows = rows,
+                         .cols = n_groups};
+}
+
+// Any way to store the weights and to quantize the input.
+static qw_dtype choose_scheme(kt *t, linear_case *c, qw_arena *a)
+{
+    static const qw_dtype dtypes[] = {QW_DTYPE_BF16, QW_DTYPE_BF16, QW_DTYPE_F16, QW_DTYPE_F32,
+                                      QW_DTYPE_I8,   QW_DTYPE_I8,   QW_DTYPE_I4,  QW_DTYPE_I4};
+    qw_dtype dtype = dtypes[kt_below(t, QW_ARRAY_LEN(dtypes))];
+    c->is_quantized = dtype == QW_DTYPE_I8 || dtype == QW_DTYPE_I4;
+    if (!c->is_quantized) return dtype;
+    qw_quant_source *q = &c->quant;
+    q->input = (qw_input_scheme){.kind = (qw_input_kind)kt_below(t, 5),
+                                 .scale = 0.03f,
+                                 .offset = -7.0f,
+                                 .inverse = kt_below(t, 2) ? 33.0f : 0.0f,
+                                 .clip_ratio = 0.9f,
+                                 .has_right = kt_below(t, 2) != 0};
+    if (q->input.kind == QW_INPUT_FLAT4) {
+        int left = 1 + kt_below(t, 9), right = 1 + kt_below(t, 40);
+        c->k = left * right;
+        q->input.left = left;
+        q->input.right = right;
+        q->left = (qw_host_matrix){.data = values(t, a, QW_DTYPE_F32, (size_t)(left * left)),
+                                   .dtype = QW_DTYPE_F32,
+                                   .rows = left,
+                                   .cols = left};
+        q->right = (qw_host_matrix){.data = values(t, a, QW_DTYPE_BF16, (size_t)(right * right)),
+                                    .dtype = QW_DTYPE_BF16,
+                                    .rows = right,
+                                    .cols = right};
+    } else if (kt_below(t, 2)) {
+        static const int groups[] = {8, 24, 32, 64, 128, 256};
+        q->group = groups[kt_below(t, QW_ARRAY_LEN(groups))];
+        c->k = q->group * (1 + kt_below(t, 300 / q->group + 1));
+    }
+    q->scales = c->scales;
+    q->group_scales = c->group_scales;
+    q->static_biases = c->static_biases;
+    return dtype;
+}
+
 static void linear_one(kt *t, qw_backend **backends, int n_backends)
 {
-    static const qw_dtype dtypes[] = {QW_DTYPE_BF16, QW_DTYPE_BF16, QW_DTYPE_F16, QW_DTYPE_F32};
     static const int ms[] = {1, 2, 5, 6, 7, 12, 13, 48, MAX_M};
+    qw_arena arena;
+    qw_arena_init(&arena, 1 << 20);
     linear_case c = {.epilogue = (qw_epilogue)kt_below(t, 3), .round = kt_below(t, 2) == 0};
     c.concat = c.epilogue == QW_EPILOGUE_SILU_MUL || kt_below(t, 2) ? QW_CONCAT_INTERLEAVE
                                                                     : QW_CONCAT_STACK;
     c.n_segments = c.concat == QW_CONCAT_INTERLEAVE ? 2 : 1 + kt_below(t, 2);
     c.k = 1 + kt_below(t, 300);
     c.m = ms[kt_below(t, QW_ARRAY_LEN(ms))];
-    qw_dtype dtype = dtypes[kt_below(t, QW_ARRAY_LEN(dtypes))];
+    qw_dtype dtype = choose_scheme(t, &c, &arena);
     int rows = 1 + kt_below(t, 400);
     for (int s = 0; s < c.n_segments; s++) {
-        size_t n = (size_t)rows * (size_t)c.k;
-        void *data = kt_input(t, s, n * 4);
-        kt_fill(t, data, dtype, n, KT_NORMAL);
+        const void *data = values(t, &arena, dtype, (size_t)rows * (size_t)c.k);
         c.matrices[s] = (qw_host_matrix){.data = data, .dtype = dtype, .rows = rows, .cols = c.k};
-        void *bias = kt_input(t, 2 + s, (size_t)rows * 4);
-        kt_fill(t, bias, QW_DTYPE_F32, (size_t)rows, KT_NORMAL);
+        const void *bias = values(t, &arena, QW_DTYPE_F32, (size_t)rows);
         c.biases[s] = (qw_host_matrix){
             .data = s == 0 ? bias : NULL, .dtype = QW_DTYPE_F32, .rows = 1, .cols = rows};
         c.columns += (rows + 15) / 16 * 16;
+        if (c.is_quantized) quantized_parts(t, &c, &arena, s, rows);
     }
     c.x_stride = qw_row_stride((size_t)c.k);
     c.y_stride = qw_row_stride((size_t)c.columns);
@@ -79,12 +158,14 @@ static void linear_one(kt *t, qw_backend **backends, int n_backends)
     linear_run(t, &c, backends[0], want);
     for (int b = 1; b < n_backends; b++) {
         float *got = kt_output(t, 7, c.y_len * sizeof *got, 0);
-        kt_case(t, "linear %s %d x %d x %d rows, epilogue %d, %d threads", qw_dtype_name(dtype),
-                rows, c.k, c.m, (int)c.epilogue, backends[b]->n_threads);
+        kt_case(t, "linear %s input %d group %d, %d x %d x %d rows, epilogue %d, %d threads",
+                qw_dtype_name(dtype), (int)c.quant.input.kind, c.quant.group, rows, c.k, c.m,
+                (int)c.epilogue, backends[b]->n_threads);
         linear_run(t, &c, backends[b], got);
         kt_same_bits(t, got, want, c.y_len);
         kt_check_canaries(t, got, c.y_len * sizeof *got);
     }
+    qw_arena_release(&arena);
 }
 
 // One attention problem: several sequences with their own positions already in the cache.
@@ -203,7 +284,7 @@ void check_backend(kt *t)
     int n = 0;
     while (n < N && (backends[n] = open_backend(t, n == 0 ? "ref" : t->level, threads[n]))) n++;
     if (n == N) {
-        for (int i = 0; i < 40 * t->work / 100; i++) linear_one(t, backends, N);
+        for (int i = 0; i < 80 * t->work / 100; i++) linear_one(t, backends, N);
         static const int lengths[] = {1, 63, 64, 65, 1023, 1024, 1025, 3000};
         for (size_t i = 0; i < QW_ARRAY_LEN(lengths); i++) {
             attention_one(t, backends, N, 1, lengths[i], 1);

@@ -25,11 +25,12 @@ static qw_status cpu_linear_pack(qw_backend *be, qw_linear *out, const qw_linear
     qw_linear w;
     qw_status st = qw_linear_plan(&w, source, err);
     if (st != QW_OK) return st;
-    w.panels = qw_mem_map(w.size, 4096); // model lifetime
-    if (!w.panels) return qw_fail_memory(err, w.size, "packed weights");
-    if (w.bias_size > 0) {
-        w.bias = qw_mem_map(w.bias_size, 4096);
-        if (!w.bias) st = qw_fail_memory(err, w.bias_size, "a bias");
+    for (int i = 0; i < QW_N_LINEAR_PARTS && st == QW_OK; i++) {
+        size_t size = qw_linear_part_size(&w, (qw_linear_part)i);
+        if (size == 0) continue;
+        void *array = qw_mem_map(size, 4096); // model lifetime
+        qw_linear_part_set(&w, (qw_linear_part)i, array);
+        if (!array) st = qw_fail_memory(err, size, "packed weights");
     }
     if (st == QW_OK) st = qw_linear_pack_run(device_of(be)->pool, &w, source, NULL, NULL, err);
     if (st == QW_OK)
@@ -46,13 +47,25 @@ static qw_status cpu_linear_write(qw_backend *be, const qw_linear *w,
     return qw_linear_pack_run(device_of(be)->pool, w, source, sink, sink_ctx, err);
 }
 
+static qw_status cpu_linear_reserve(qw_backend *be, const qw_linear *w, int max_rows, qw_error *err)
+{
+    cpu_device *d = device_of(be);
+    size_t size = qw_linear_reserve_size(w, max_rows);
+    if (size <= d->quantized_size) return QW_OK;
+    void *memory = qw_mem_map(size, 4096); // until close, or until more is needed
+    if (!memory) return qw_fail_memory(err, size, "quantized activations");
+    qw_mem_unmap(d->quantized, d->quantized_size);
+    d->quantized = memory;
+    d->quantized_size = size;
+    return QW_OK;
+}
+
 static void cpu_linear_release(qw_backend *be, qw_linear *w)
 {
     (void)be;
-    if (!w->borrowed) {
-        qw_mem_unmap(w->panels, w->size);
-        qw_mem_unmap(w->bias, w->bias_size);
-    }
+    for (int i = 0; i < QW_N_LINEAR_PARTS && !w->borrowed; i++)
+        qw_mem_unmap(qw_linear_part_data(w, (qw_linear_part)i),
+                     qw_linear_part_size(w, (qw_linear_part)i));
     *w = (qw_linear){0};
 }
 
@@ -83,6 +96,7 @@ static void cpu_close(qw_backend *be)
     cpu_device *d = device_of(be);
     qw_mem_unmap(d->scratch, d->scratch_size);
     qw_mem_unmap(d->partials, d->partials_len * sizeof(float));
+    qw_mem_unmap(d->quantized, d->quantized_size);
     qw_thread_pool_free(d->pool);
     qw_mem_free(be);
 }
@@ -125,6 +139,7 @@ qw_status qw_backend_open_cpu(qw_backend **out, const qw_cpu_options *options, q
                             .linear_pack = cpu_linear_pack,
                             .linear_write = cpu_linear_write,
                             .fill_rows = cpu_fill_rows,
+                            .linear_reserve = cpu_linear_reserve,
                             .linear_release = cpu_linear_release,
                             .plan_make = qw_cpu_plan_make,
                             .plan_run = qw_cpu_plan_run,

@@ -22,6 +22,8 @@ typedef struct cpu_device {
     size_t scratch_size, scratch_stride;
     float *partials; /* of segments, see cpu_attention.c */
     size_t partials_len;
+    uint8_t *quantized; /* rows of the product that runs, see cpu_linear.c */
+    size_t quantized_size;
 } cpu_device;
 
 typedef struct cpu_recorder cpu_recorder;

@@ -21,6 +21,76 @@
 typedef void qw_gemm_fn(float *restrict c, size_t c_stride, const void *restrict w, int n_panels,
                         const float *restrict x, size_t x_stride, int n_rows, int kp);
 
+/** Rows of integers that quantizers write and products read. */
+typedef struct qw_int_rows {
+    const void *q;       /* int8, or 16-bit pairs where the level wants them (widen_i8); +0 from k
+                            to kp; any address */
+    size_t stride;       /* bytes from row to row */
+    const int32_t *sums; /* [n_rows][n_sums]: the sum of q, or of each group's q */
+    int n_sums;
+} qw_int_rows;
+
+/** A product with integer weights. */
+typedef struct qw_int_tile {
+    void *c;         /* [n_rows] rows of 16 * n_panels int32, or floats where f is said below */
+    size_t c_stride; /* elements */
+    const uint8_t *w;
+    int n_panels, k, kp;
+    int n_rows;
+    qw_int_rows x;             /* integer input */
+    const float *x_f32;        /* float input: [n_rows] rows of kp floats */
+    size_t x_stride;           /* of x_f32, in floats */
+    int group;                 /* 0: none */
+    const float *group_scales; /* [n_panels][k / group][16] */
+} qw_int_tile;
+
+/**
+ * Integer panels (stored + 128 or + 8) times integer rows:
+ *   no groups   c[m][16 p + l] = sum of (stored - offset) * q, an exact int32
+ *   groups      f = +0; per group, ascending: f = fma((float)sum, group_scales[p][g][l], f)
+ */
+typedef void qw_gemm_int_fn(const qw_int_tile *tile);
+/**
+ * Integer panels times rows of fp32, in the order of qw_gemm_fn: f = the sum; with groups each
+ * group has a sum of its own, and f as above.
+ */
+typedef void qw_gemm_widened_fn(const qw_int_tile *tile);
+
+/** Where one quantized row goes. */
+typedef struct qw_quantized_row {
+    int8_t *q;     /* [kp], 64 bytes at a time: +0 from k on */
+    int32_t *sums; /* [k / group], or one */
+    float scale;   /* set by the quantizer: the row's, 1 when static; NaN: the row had one, or an
+                      infinity, and q is 0 */
+} qw_quantized_row;
+
+/**
+ * Quantize k values for kinds TOKEN8, TOKEN4, STATIC8 and, transformed already, FLAT4
+ * (quantization.md 2.1, 2.2):
+ *   per row  scale = amax / qmax; no normal number: q = 0, scale = 0; q = rne(x * (qmax / amax));
+ *            FLAT4: scale = amax * clip / 7, q = clamp(rne(x * ((7 / clip) / amax)), -8, 7)
+ *   static   q = clamp(rne(x / s + z)), or x * inverse; two roundings
+ */
+typedef void qw_quantize_fn(qw_quantized_row *out, const float *x, int k, int kp, int group,
+                            const qw_input_scheme *scheme);
+/** int8 to the 16-bit pairs (q[4i], q[4i + 2]), (q[4i + 1], q[4i + 3]): 2 kp bytes. */
+typedef void qw_widen_i8_fn(int16_t *out, const int8_t *q, int kp);
+
+/**
+ * y = L^T (X R), X the row x as a matrix of left x right; both products in the order of qw_gemm_fn
+ * (k = 1, 0, 3, 2, ...; an odd last k by itself). `transforms` as in qw_linear; t and y have room
+ * for left rows of right rounded up to 16; only left * right values of y count.
+ */
+typedef void qw_flat_fn(float *y, float *t, const float *x, const float *transforms,
+                        const qw_input_scheme *scheme);
+
+/** t[i] = (float)(c[i] + static_bias[i]) * scales[i] * xs, two roundings; static_bias may be NULL.
+ *  t may be c. */
+typedef void qw_dequant_fn(float *t, const int32_t *c, const int32_t *static_bias,
+                           const float *scales, float xs, int n);
+/** t[i] = t[i] * scales[i] * xs. */
+typedef void qw_scale_fn(float *t, const float *scales, float xs, int n);
+
 /** y = RMSNorm(x) * weight over n values; y may be x (qwen3-dense.md 3.2). */
 typedef void qw_rms_norm_fn(float *y, const float *x, const float *weight, int n, float eps,
                             bool round);
@@ -84,6 +154,13 @@ typedef struct qw_kernels {
     const char *isa;
     qw_gemm_fn *gemm_bf16, *gemm_f16, *gemm_f32;
     qw_gemm_fn *gemm_bf16_x16; /* gemm_bf16 for rows x of bf16 values in their fp32 containers */
+    qw_gemm_int_fn *gemm_i8, *gemm_i4;
+    qw_gemm_widened_fn *gemm_i8_f32, *gemm_i4_f32;
+    qw_widen_i8_fn *widen_i8; /* NULL: gemm_i8 takes int8 rows, as gemm_i4 always does */
+    qw_quantize_fn *quantize;
+    qw_flat_fn *flat;
+    qw_dequant_fn *dequant;
+    qw_scale_fn *scale;
     qw_rms_norm_fn *rms_norm;
     qw_norm_rope_fn *norm_rope;
     qw_store_fn *store, *residual;
@@ -98,6 +175,13 @@ void qw_kernels_init(qw_kernels *k, unsigned cpu);
 
 // cpu/ref: the definitions
 qw_gemm_fn qw_gemm_bf16_ref, qw_gemm_f16_ref, qw_gemm_f32_ref;
+qw_gemm_int_fn qw_gemm_i8_ref, qw_gemm_i4_ref;
+qw_gemm_widened_fn qw_gemm_i8_f32_ref, qw_gemm_i4_f32_ref;
+qw_widen_i8_fn qw_widen_i8_ref;
+qw_quantize_fn qw_quantize_ref;
+qw_flat_fn qw_flat_ref;
+qw_dequant_fn qw_dequant_ref;
+qw_scale_fn qw_scale_ref;
 qw_rms_norm_fn qw_rms_norm_ref;
 qw_norm_rope_fn qw_norm_rope_ref;
 qw_store_fn qw_store_ref, qw_residual_ref;

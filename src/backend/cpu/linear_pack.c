@@ -18,9 +18,10 @@ typedef struct job {
     void *sink_ctx;
     uint8_t *space; /* [n_threads][panel_space + row_space]; NULL: none is needed */
     size_t panel_space, row_space;
-    size_t grain;       /* panels of a piece */
-    int first_panel;    /* of the slab */
-    atomic_int failure; /* errno of the first sink that failed */
+    size_t grain;           /* panels of a piece */
+    int first_panel;        /* of the slab */
+    atomic_int failure;     /* errno of the first sink that failed */
+    atomic_bool is_outside; /* an element of I8 does not fit I4 */
 } job;
 
 static size_t element_size(qw_dtype t)
@@ -34,7 +35,7 @@ static qw_pack_source source_of(const job *j, int i_panel)
 }
 
 // Rows that are computed exist only here, 16 at a time.
-static void pack_computed(const job *j, void *panel, qw_pack_source src, uint8_t *rows)
+static bool pack_computed(const job *j, void *panel, qw_pack_source src, uint8_t *rows)
 {
     const qw_host_matrix *m = src.matrix;
     size_t row_size = (size_t)m->cols * element_size(m->dtype);
@@ -43,7 +44,7 @@ static void pack_computed(const job *j, void *panel, qw_pack_source src, uint8_t
     for (int l = 0; l < part.rows; l++)
         m->row(m->row_ctx, rows + (size_t)l * row_size, (size_t)(src.first_row + l), 0,
                (size_t)m->cols);
-    qw_pack_panel(panel, j->w->dtype, j->w->kp, (qw_pack_source){&part, 0}, !j->sink);
+    return qw_pack_panel(panel, j->w->dtype, j->w->kp, (qw_pack_source){&part, 0}, !j->sink);
 }
 
 static void pack_items(void *ctx, size_t begin, size_t end, int i_thread)
@@ -55,10 +56,9 @@ static void pack_items(void *ctx, size_t begin, size_t end, int i_thread)
         size_t i_panel = (size_t)j->first_panel + i, offset = i_panel * w->panel_size;
         void *panel = j->sink ? space + (i - begin) * w->panel_size : (uint8_t *)w->panels + offset;
         qw_pack_source src = source_of(j, (int)i_panel);
-        if (src.matrix->data)
-            qw_pack_panel(panel, w->dtype, w->kp, src, !j->sink);
-        else
-            pack_computed(j, panel, src, space + j->panel_space);
+        bool fits = src.matrix->data ? qw_pack_panel(panel, w->dtype, w->kp, src, !j->sink)
+                                     : pack_computed(j, panel, src, space + j->panel_space);
+        if (!fits) atomic_store(&j->is_outside, true);
     }
     if (!j->sink || atomic_load(&j->failure) != 0) return;
     int failure =
@@ -85,40 +85,138 @@ static void release_sources(const job *j, int first, int last)
         }
         if (to > m->rows) to = m->rows;
         if (from >= to) continue;
-        size_t row_size = (size_t)m->cols * element_size(m->dtype);
-        uintptr_t begin = (uintptr_t)m->data + (size_t)from * row_size;
-        uintptr_t end = (uintptr_t)m->data + (size_t)to * row_size;
+        uintptr_t begin = (uintptr_t)m->data + qw_host_matrix_rows_size(m, (size_t)from);
+        uintptr_t end = (uintptr_t)m->data + qw_host_matrix_rows_size(m, (size_t)to);
         begin -= begin % page;
         (void)madvise((void *)begin, end - begin, MADV_DONTNEED); // a failure costs only memory
     }
 }
 
-static void fill_bias(float *bias, const qw_linear *w, const qw_linear_source *source)
+// The small arrays beside the panels.
+
+// Where element (row, col) of each segment's matrix goes: column 16 p + l of its panel.
+typedef struct side {
+    const qw_linear *w;
+    const qw_linear_source *source;
+    const qw_host_matrix *matrices; /* [n_segments]; NULL: none is set */
+} side;
+
+// One value per output: matrices of [1][rows].
+static void fill_columns(float *out, const side *s, float missing)
 {
-    memset(bias, 0, w->bias_size);
+    const qw_linear *w = s->w;
     for (int p = 0; p < w->n_panels; p++) {
-        qw_pack_source src = qw_pack_source_of(source->segments, w->n_segments, source->concat, p);
-        const qw_host_matrix *m = &source->biases[src.matrix - source->segments];
-        for (int l = 0; qw_host_matrix_is_set(m) && l < 16 && src.first_row + l < src.matrix->rows;
-             l++)
-            bias[16 * p + l] = qw_host_matrix_at(m, 0, (size_t)(src.first_row + l));
+        qw_pack_source src =
+            qw_pack_source_of(s->source->segments, w->n_segments, s->source->concat, p);
+        const qw_host_matrix *m =
+            s->matrices ? &s->matrices[src.matrix - s->source->segments] : NULL;
+        bool is_set = m && qw_host_matrix_is_set(m);
+        for (int l = 0; l < 16; l++) {
+            int row = src.first_row + l;
+            bool inside = row < src.matrix->rows;
+            out[16 * p + l] = !inside  ? 0.0f
+                              : is_set ? qw_host_matrix_at(m, 0, (size_t)row)
+                                       : missing;
+        }
     }
 }
 
-static qw_status pack_bias(const job *j, qw_error *err)
+// Matrices of [rows][k / group]: out [panel][group][16].
+static void fill_group_scales(float *out, const side *s)
+{
+    const qw_linear *w = s->w;
+    const int n_groups = w->k / w->group;
+    for (int p = 0; p < w->n_panels; p++) {
+        qw_pack_source src =
+            qw_pack_source_of(s->source->segments, w->n_segments, s->source->concat, p);
+        const qw_host_matrix *m = &s->matrices[src.matrix - s->source->segments];
+        for (int l = 0; l < 16 && src.first_row + l < src.matrix->rows; l++)
+            for (int g = 0; g < n_groups; g++)
+                out[((size_t)p * (size_t)n_groups + (size_t)g) * 16 + (size_t)l] =
+                    qw_host_matrix_at(m, (size_t)(src.first_row + l), (size_t)g);
+    }
+}
+
+// Sums of static products stay inside of int32 (cpu-kernels.md 6.4).
+static qw_status fill_static_bias(int32_t *out, const side *s, qw_error *err)
+{
+    const qw_linear *w = s->w;
+    const int64_t limit = INT32_MAX - (int64_t)16384 * w->k;
+    for (int p = 0; p < w->n_panels && s->matrices; p++) {
+        qw_pack_source src =
+            qw_pack_source_of(s->source->segments, w->n_segments, s->source->concat, p);
+        const qw_host_matrix *m = &s->matrices[src.matrix - s->source->segments];
+        if (!m->data) continue;
+        for (int l = 0; l < 16 && src.first_row + l < src.matrix->rows; l++) {
+            int32_t value;
+            memcpy(&value, (const uint8_t *)m->data + 4 * (size_t)(src.first_row + l), 4);
+            if (value > limit || value < -limit)
+                return qw_fail(err, QW_ERR_FORMAT,
+                               "the static bias %d of output %d is too large for %d inputs", value,
+                               src.first_row + l, w->k);
+            out[16 * p + l] = value;
+        }
+    }
+    return QW_OK;
+}
+
+static void fill_transforms(float *out, const qw_linear *w, const qw_quant_source *q)
+{
+    const size_t left = (size_t)w->input.left, right = (size_t)w->input.right;
+    const size_t right_stride = (right + 15) / 16 * 16;
+    for (size_t i = 0; i < left; i++)
+        for (size_t j = 0; j < left; j++) *out++ = qw_host_matrix_at(&q->left, i, j);
+    for (size_t i = 0; i < right && w->input.has_right; i++)
+        for (size_t j = 0; j < right_stride; j++)
+            *out++ = j < right ? qw_host_matrix_at(&q->right, i, j) : 0.0f;
+}
+
+static qw_status fill_part(void *out, qw_linear_part part, const job *j, qw_error *err)
+{
+    const qw_quant_source *q = j->source->quant;
+    side s = {j->w, j->source, NULL};
+    switch (part) {
+    case QW_LINEAR_BIAS:
+        s.matrices = j->source->biases;
+        fill_columns(out, &s, 0.0f);
+        return QW_OK;
+    case QW_LINEAR_SCALES:
+        s.matrices = q->scales;
+        fill_columns(out, &s, 1.0f);
+        return QW_OK;
+    case QW_LINEAR_GROUP_SCALES:
+        s.matrices = q->group_scales;
+        fill_group_scales(out, &s);
+        return QW_OK;
+    case QW_LINEAR_STATIC_BIAS:
+        s.matrices = q->static_biases;
+        return fill_static_bias(out, &s, err);
+    default: fill_transforms(out, j->w, q); return QW_OK;
+    }
+}
+
+// All arrays but the panels.
+static qw_status pack_parts(const job *j, qw_error *err)
 {
     const qw_linear *w = j->w;
-    if (w->bias_size == 0) return QW_OK;
-    if (!j->sink) {
-        fill_bias(w->bias, w, j->source);
-        return QW_OK;
+    qw_status st = QW_OK;
+    for (int i = QW_LINEAR_PANELS + 1; i < QW_N_LINEAR_PARTS && st == QW_OK; i++) {
+        qw_linear_part part = (qw_linear_part)i;
+        size_t size = qw_linear_part_size(w, part);
+        if (size == 0) continue;
+        if (!j->sink) {
+            st = fill_part(qw_linear_part_data(w, part), part, j, err);
+            continue;
+        }
+        void *out = qw_mem_calloc(1, size);
+        if (!out) return qw_fail_memory(err, size, "scales and biases");
+        st = fill_part(out, part, j, err);
+        int failure = st == QW_OK ? j->sink(j->sink_ctx, part, 0, out, size) : 0;
+        qw_mem_free(out);
+        if (failure != 0)
+            st = qw_fail(err, QW_ERR_IO, "cannot write a bias: %s", strerror(failure));
     }
-    float *bias = qw_mem_alloc(w->bias_size);
-    if (!bias) return qw_fail_memory(err, w->bias_size, "a bias");
-    fill_bias(bias, w, j->source);
-    int failure = j->sink(j->sink_ctx, QW_LINEAR_BIAS, 0, bias, w->bias_size);
-    qw_mem_free(bias);
-    return failure ? qw_fail(err, QW_ERR_IO, "cannot write a bias: %s", strerror(failure)) : QW_OK;
+    return st;
 }
 
 qw_status qw_linear_pack_run(qw_thread_pool *pool, const qw_linear *w,
@@ -137,7 +235,7 @@ qw_status qw_linear_pack_run(qw_thread_pool *pool, const qw_linear *w,
         j.space = qw_mem_map(space_size, 4096); // until return
         if (!j.space) return qw_fail_memory(err, space_size, "packing");
     }
-    qw_status st = pack_bias(&j, err);
+    qw_status st = pack_parts(&j, err);
     size_t per_slab = SLAB_SIZE / w->panel_size;
     if (per_slab < j.grain * n_threads) per_slab = j.grain * n_threads;
     while (st == QW_OK && j.first_panel < w->n_panels) {
@@ -149,6 +247,8 @@ qw_status qw_linear_pack_run(qw_thread_pool *pool, const qw_linear *w,
         int failure = atomic_load(&j.failure);
         if (failure != 0)
             st = qw_fail(err, QW_ERR_IO, "cannot write packed weights: %s", strerror(failure));
+        else if (atomic_load(&j.is_outside))
+            st = qw_fail(err, QW_ERR_FORMAT, "weights of 4 bits lie outside of -8 .. 7");
     }
     qw_mem_unmap(j.space, space_size);
     return st;

@@ -121,37 +121,114 @@ void qw_host_matrix_row(float *y, const qw_host_matrix *m, size_t row)
     widen(y, (const uint8_t *)m->data + row * row_size, m->dtype, m->cols);
 }
 
-// A panel is a transpose of blocks of 16 words of 16 rows; a word is one fp32 or a pair of halves.
-void qw_pack_panel(void *panel, qw_dtype dtype, int kp, qw_pack_source source, bool stream)
+size_t qw_host_matrix_rows_size(const qw_host_matrix *m, size_t n)
+{
+    return (m->dtype == QW_DTYPE_I4 ? (n + 1) / 2 : n * element_size(m->dtype)) * (size_t)m->cols;
+}
+
+// The panel's rows of a matrix.
+typedef struct panel_rows {
+    const uint8_t *data; /* of the first */
+    qw_dtype dtype;
+    size_t row_size;
+    int n, cols;
+} panel_rows;
+
+// A panel is a transpose of blocks of 16 words of 16 rows; a word is one fp32, a pair of halves or
+// four bytes.
+static void fill_block(uint32_t *block, const panel_rows *rows, bool widened, int k, int per_block)
+{
+    int n = rows->cols - k < per_block ? rows->cols - k : per_block;
+    if (n < per_block) memset(block, 0, 1024);
+    size_t size = element_size(rows->dtype);
+    for (int l = 0; l < rows->n && n > 0; l++) {
+        const uint8_t *p = rows->data + (size_t)l * rows->row_size + (size_t)k * size;
+        __builtin_prefetch(p + 512); // 16 streams are too many for the hardware
+        if (!widened && n == per_block) {
+            memcpy(block + 16 * l, p, 64);
+        } else if (!widened) {
+            memcpy(block + 16 * l, p, (size_t)n * size);
+        } else { // panels are fp32
+            float wide[16];
+            widen(wide, p, rows->dtype, n);
+            memcpy(block + 16 * l, wide, (size_t)n * sizeof *wide);
+        }
+    }
+}
+
+// The nibbles at `shift` of four bytes as codes, value + 8.
+static inline uint32_t nibble_codes(uint32_t four, int shift)
+{
+    return (four >> shift & 0x0F0F0F0Fu) ^ 0x08080808u;
+}
+
+// What is left of four bytes beside the low nibbles when those are taken as signed: 0 if nothing.
+static inline uint32_t beyond_nibbles(uint32_t four)
+{
+    uint32_t signs = four >> 3 & 0x01010101u;
+    return (four >> 4 & 0x0F0F0F0Fu) ^ signs * 15;
+}
+
+// Int4: a word is 8 k, codes of the first four in the low nibbles. False: out of range.
+static bool fill_block_i4(uint32_t *block, const panel_rows *rows, int k)
+{
+    enum { PER_BLOCK = 128 };
+    int n = rows->cols - k < PER_BLOCK ? rows->cols - k : PER_BLOCK;
+    bool packed = rows->dtype == QW_DTYPE_I4;
+    uint32_t outside = 0;
+    memset(block, 0x88, 1024);
+    for (int l = 0; l < rows->n && n > 0; l++) {
+        const uint8_t *p = rows->data + (size_t)(packed ? l / 2 : l) * rows->row_size + (size_t)k;
+        __builtin_prefetch(p + 512);
+        uint8_t bytes[PER_BLOCK] = {0};
+        memcpy(bytes, p, (size_t)n);
+        int shift = packed ? l % 2 * 4 : 0;
+        for (size_t i = 0; i < PER_BLOCK / 8; i++) {
+            uint32_t low, high;
+            memcpy(&low, bytes + 8 * i, 4);
+            memcpy(&high, bytes + 8 * i + 4, 4);
+            if (!packed) outside |= beyond_nibbles(low) | beyond_nibbles(high);
+            block[16 * (size_t)l + i] = nibble_codes(low, shift) | nibble_codes(high, shift) << 4;
+        }
+    }
+    return outside == 0;
+}
+
+bool qw_pack_panel(void *panel, qw_dtype dtype, int kp, qw_pack_source source, bool stream)
 {
     const qw_host_matrix *m = source.matrix;
-    const int per_block = dtype == QW_DTYPE_F32 ? 16 : 32; // k
-    size_t size = element_size(m->dtype), row_size = (size_t)m->cols * size;
+    const int per_block = 512 / qw_dtype_bits(dtype); // k
     int n_rows = m->rows - source.first_row < 16 ? m->rows - source.first_row : 16;
-    const uint8_t *rows = (const uint8_t *)m->data + (size_t)source.first_row * row_size;
+    const panel_rows rows = {
+        .data = (const uint8_t *)m->data + qw_host_matrix_rows_size(m, (size_t)source.first_row),
+        .dtype = m->dtype,
+        .row_size = qw_host_matrix_rows_size(m, 1),
+        .n = n_rows,
+        .cols = m->cols,
+    };
+    bool in_range = true;
     QW_ALIGNED(64) uint32_t block[16 * 16];
     memset(block, 0, sizeof block);
     uint32_t *out = panel;
     for (int k = 0; k < kp; k += per_block, out += 256) {
-        int n = m->cols - k < per_block ? m->cols - k : per_block;
-        if (n < per_block) memset(block, 0, sizeof block);
-        for (int l = 0; l < n_rows && n > 0; l++) {
-            const uint8_t *p = rows + (size_t)l * row_size + (size_t)k * size;
-            __builtin_prefetch(p + 512); // 16 streams are too many for the hardware
-            if (dtype == m->dtype && n == per_block) {
-                memcpy(block + 16 * l, p, 64);
-            } else if (dtype == m->dtype) {
-                memcpy(block + 16 * l, p, (size_t)n * size);
-            } else { // panels are fp32
-                float wide[16];
-                widen(wide, p, m->dtype, n);
-                memcpy(block + 16 * l, wide, (size_t)n * sizeof *wide);
-            }
-        }
-        if (stream)
-            transpose16(out, block, true);
+        if (dtype == QW_DTYPE_I4)
+            in_range &= fill_block_i4(block, &rows, k);
         else
+            fill_block(block, &rows, dtype != m->dtype, k, per_block);
+        if (dtype == QW_DTYPE_I8)
+            for (int i = 0; i < 256; i++) block[i] ^= 0x80808080u;
+        if (kp - k < per_block) { // half a block of int4
+            QW_ALIGNED(64) uint32_t last[16 * 16];
+            transpose16(last, block, false);
+            memcpy(out, last, sizeof last / 2);
+        } else if (stream) {
+            transpose16(out, block, true);
+        } else {
             transpose16(out, block, false);
+        }
+        if (dtype == QW_DTYPE_I8)
+            for (int i = 0; i < 256; i++) block[i] ^= 0x80808080u; // rows beyond the matrix stay 0
     }
     if (stream) store_fence();
+    return in_range;
 }

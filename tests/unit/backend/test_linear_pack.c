@@ -76,8 +76,10 @@ static void sink_gives_the_same(void **state)
         qw_error err;
         open_fixture(&f, 1 + i % 2, dtypes[i / 4]);
         bool interleave = i / 2 % 2;
-        qw_linear_source source = {f.segments, f.biases, interleave ? 2 : 3,
-                                   interleave ? QW_CONCAT_INTERLEAVE : QW_CONCAT_STACK};
+        qw_linear_source source = {.segments = f.segments,
+                                   .biases = f.biases,
+                                   .n_segments = interleave ? 2 : 3,
+                                   .concat = interleave ? QW_CONCAT_INTERLEAVE : QW_CONCAT_STACK};
         qw_linear whole, planned;
         assert_ok(f.be->linear_pack(f.be, &whole, &source, &err));
         assert_ok(qw_linear_plan(&planned, &source, &err));
@@ -112,7 +114,7 @@ static void sink_failure_ends_it(void **state)
     fixture f;
     qw_error err;
     open_fixture(&f, 2, QW_DTYPE_BF16);
-    qw_linear_source source = {f.segments, f.biases, 3, QW_CONCAT_STACK};
+    qw_linear_source source = {.segments = f.segments, .biases = f.biases, .n_segments = 3};
     qw_linear w;
     assert_ok(qw_linear_plan(&w, &source, &err));
     for (int at = 0; at < 4; at++) {
@@ -155,8 +157,8 @@ static void computed_rows(void **state)
         made_up[s] = (qw_host_matrix){
             .dtype = QW_DTYPE_BF16, .rows = rows_of[s], .cols = K, .row = compute_row};
     qw_linear a, b;
-    qw_linear_source stored = {f.segments, NULL, 3, QW_CONCAT_STACK};
-    qw_linear_source source = {made_up, NULL, 3, QW_CONCAT_STACK};
+    qw_linear_source stored = {.segments = f.segments, .n_segments = 3};
+    qw_linear_source source = {.segments = made_up, .n_segments = 3};
     assert_ok(f.be->linear_pack(f.be, &a, &stored, &err));
     assert_ok(f.be->linear_pack(f.be, &b, &source, &err));
     assert_memory_equal(a.panels, b.panels, a.size);
@@ -179,7 +181,7 @@ static void short_of_memory(void **state)
     open_fixture(&f, 2, QW_DTYPE_BF16);
     f.segments[1] =
         (qw_host_matrix){.dtype = QW_DTYPE_BF16, .rows = rows_of[1], .cols = K, .row = compute_row};
-    qw_linear_source source = {f.segments, f.biases, 3, QW_CONCAT_STACK};
+    qw_linear_source source = {.segments = f.segments, .biases = f.biases, .n_segments = 3};
     size_t live = qw_mem_live();
     qw_status st = QW_ERR_NO_MEMORY;
     for (uint64_t n = 1; st != QW_OK; n++) {

@@ -18,9 +18,20 @@ enum { N = 3 };
 
 // A product with a bias, one above 2 MiB (another alignment), one of another format.
 static const qw_packed_entry entries[N] = {
-    {"layers.0.qkv", QW_PACKED_BF16, 0, 0, 40, 40, 64, 64, 3, {20, 10, 10}, {8192, 256}},
-    {"layers.0.gate_up", QW_PACKED_BF16, 1, 0, 2048, 600, 2048, 608, 2, {1024, 1024}, {2490368, 0}},
-    {"lm_head", QW_PACKED_F32, 0, 0, 100, 30, 112, 32, 1, {100}, {14336, 0}},
+    {"layers.0.qkv", QW_PACKED_BF16, 0, 0, 0, 40, 40, 64, 64, 3, {20, 10, 10}, {8192, 256}},
+    {"layers.0.gate_up",
+     QW_PACKED_BF16,
+     1,
+     0,
+     0,
+     2048,
+     600,
+     2048,
+     608,
+     2,
+     {1024, 1024},
+     {2490368, 0}},
+    {"lm_head", QW_PACKED_F32, 0, 0, 0, 100, 30, 112, 32, 1, {100}, {14336, 0}},
 };
 static const qw_fingerprint source = {0x1234, 0x5678};
 
@@ -299,7 +310,7 @@ static void lies_are_noticed(void **state)
     uint64_t table;
     memcpy(&table, good + 24, 8);
     const size_t name = (size_t)table + 4, shape = name + strlen(entries[0].name);
-    const size_t n_segments = shape + 12 + 32, n_arrays = n_segments + 4 + 24;
+    const size_t n_segments = shape + 16 + 32, n_arrays = n_segments + 4 + 24;
     const size_t panels = n_arrays + 4, bias = panels + 28;
     const struct {
         size_t at;
@@ -313,10 +324,11 @@ static void lies_are_noticed(void **state)
         {shape, QW_PACKED_F16, 4, "another shape or format"},
         {shape + 4, 1, 4, "another shape"},  // concat
         {shape + 8, 32, 4, "another shape"}, // group
-        {shape + 12, 41, 8, "another shape"},
-        {shape + 20, 41, 8, "another shape"},
-        {shape + 28, 80, 8, "another shape"},
-        {shape + 36, 96, 8, "another shape"},
+        {shape + 12, 1, 4, "another shape"}, // input
+        {shape + 16, 41, 8, "another shape"},
+        {shape + 24, 41, 8, "another shape"},
+        {shape + 32, 80, 8, "another shape"},
+        {shape + 40, 96, 8, "another shape"},
         {n_segments, 2, 4, "another shape"},
         {n_segments, UINT32_MAX, 4, "another shape"},
         {n_segments + 4, 19, 8, "another shape"},

@@ -1,0 +1,225 @@
+// Products on CPU: panel groups are the items, and each output is computed whole by one thread
+// (cpu-kernels.md 4). A product that quantizes its input does so first, row by row, into the
+// device's memory for it.
+
+#include "backend/cpu/cpu_device.h"
+
+typedef struct linear_job {
+    const cpu_device *device;
+    float *y;
+    size_t y_stride;
+    const float *x;
+    size_t x_stride;
+    const qw_linear *w;
+    const cpu_extent *extent;
+    size_t n_groups; /* of panels: the items */
+    qw_epilogue epilogue;
+    bool round;
+    qw_gemm_fn *gemm;                 /* float weights, */
+    qw_gemm_int_fn *gemm_int;         /* or integers and quantized rows, */
+    qw_gemm_widened_fn *gemm_widened; /* or integers and x */
+    qw_int_rows rows;                 /* quantized */
+    float *row_scales;
+} linear_job;
+
+// The sums of a row become floats.
+static void dequantize(const linear_job *job, float *t, size_t first, int n, size_t row)
+{
+    const qw_kernels *k = &job->device->kernels;
+    const qw_linear *w = job->w;
+    float xs = job->gemm_int ? job->row_scales[row] : 1.0f;
+    if (job->gemm_int && w->group == 0)
+        k->dequant(t, (const int32_t *)(const void *)t,
+                   w->static_bias ? w->static_bias + first : NULL, w->scales + first, xs, n);
+    else
+        k->scale(t, w->scales + first, xs, n);
+}
+
+// With 4-bit inputs the bias is added to a rounded sum, in the same type (cpu-kernels.md 3.6).
+static void add_bias(const linear_job *job, float *t, size_t first, int n)
+{
+    const float *bias = job->w->bias + first;
+    qw_input_kind kind = job->w->input.kind;
+    if (job->round && (kind == QW_INPUT_TOKEN4 || kind == QW_INPUT_FLAT4)) {
+        for (int i = 0; i < n; i++) t[i] = qw_round_bf16(t[i]) + qw_round_bf16(bias[i]);
+        return;
+    }
+    for (int i = 0; i < n; i++) t[i] += bias[i];
+}
+
+static void linear_epilogue(const linear_job *job, float *t, int first_panel, int n_panels,
+                            size_t row)
+{
+    const qw_kernels *k = &job->device->kernels;
+    const size_t first = 16 * (size_t)first_panel;
+    int n = 16 * n_panels;
+    float *y = job->y + row * job->y_stride;
+    if (!job->gemm) dequantize(job, t, first, n, row);
+    if (job->w->bias) add_bias(job, t, first, n);
+    switch (job->epilogue) {
+    case QW_EPILOGUE_STORE: k->store(y + first, t, n, job->round); break;
+    case QW_EPILOGUE_RESIDUAL: k->residual(y + first, t, n, job->round); break;
+    case QW_EPILOGUE_SILU_MUL:
+        for (int p = 0; p < n_panels; p += 2)
+            k->silu_mul(y + 8 * (size_t)(first_panel + p), t + 16 * p, t + 16 * p + 16, 16,
+                        job->round);
+        break;
+    }
+}
+
+static void integer_product(const linear_job *job, float *c, const void *panels, int first,
+                            int n_panels, size_t m0, int n_rows)
+{
+    const qw_linear *w = job->w;
+    qw_int_tile tile = {
+        .c = c,
+        .c_stride = 16 * CPU_GROUP_PANELS,
+        .w = panels,
+        .n_panels = n_panels,
+        .k = w->k,
+        .kp = w->kp,
+        .n_rows = n_rows,
+        .group = w->group,
+    };
+    if (w->group > 0)
+        tile.group_scales = w->group_scales + (size_t)first * 16 * (size_t)(w->k / w->group);
+    if (job->gemm_int) {
+        tile.x = job->rows;
+        tile.x.q = (const uint8_t *)job->rows.q + m0 * job->rows.stride;
+        tile.x.sums += m0 * (size_t)job->rows.n_sums;
+        job->gemm_int(&tile);
+    } else {
+        tile.x_f32 = job->x + m0 * job->x_stride;
+        tile.x_stride = job->x_stride;
+        job->gemm_widened(&tile);
+    }
+}
+
+static void linear_items(void *ctx, size_t begin, size_t end, int i_thread)
+{
+    const linear_job *job = ctx;
+    const size_t n_rows = job->extent->n_rows, c_stride = 16 * CPU_GROUP_PANELS;
+    float *c = cpu_scratch(job->device, i_thread);
+    for (size_t g = begin; g < end; g++) {
+        int first = (int)g * CPU_GROUP_PANELS;
+        int n_panels = cpu_min(CPU_GROUP_PANELS, job->w->n_panels - first);
+        const uint8_t *panels =
+            (const uint8_t *)job->w->panels + (size_t)first * job->w->panel_size;
+        for (size_t m0 = 0; m0 < n_rows; m0 += CPU_MAX_ROWS) {
+            size_t n = n_rows - m0 < CPU_MAX_ROWS ? n_rows - m0 : CPU_MAX_ROWS;
+            if (job->gemm)
+                job->gemm(c, c_stride, panels, n_panels, job->x + m0 * job->x_stride, job->x_stride,
+                          (int)n, job->w->kp);
+            else
+                integer_product(job, c, panels, first, n_panels, m0, (int)n);
+            for (size_t m = 0; m < n; m++)
+                linear_epilogue(job, c + m * c_stride, first, n_panels, m0 + m);
+        }
+    }
+}
+
+// Quantization
+
+// Where a product keeps its quantized rows, the same for all threads.
+typedef struct quantize_job {
+    const cpu_device *device;
+    const float *x;
+    size_t x_stride;
+    const qw_linear *w;
+    uint8_t *q;
+    size_t stride;
+    int32_t *sums;
+    size_t n_sums;
+    float *scales;
+    bool widen; /* to 16-bit pairs */
+} quantize_job;
+
+static void quantize_items(void *ctx, size_t begin, size_t end, int i_thread)
+{
+    const quantize_job *job = ctx;
+    const qw_kernels *k = &job->device->kernels;
+    const qw_linear *w = job->w;
+    const size_t flat_len = (size_t)w->input.left * (((size_t)w->input.right + 15) / 16 * 16);
+    float *t = cpu_scratch(job->device, i_thread), *flat = t + flat_len;
+    int8_t *narrow = (int8_t *)(flat + flat_len);
+    for (size_t i = begin; i < end; i++) {
+        const float *x = job->x + i * job->x_stride;
+        uint8_t *q = job->q + i * job->stride;
+        if (w->input.kind == QW_INPUT_FLAT4) {
+            k->flat(flat, t, x, w->transforms, &w->input);
+            x = flat;
+        }
+        qw_quantized_row row = {.q = job->widen ? narrow : (int8_t *)q,
+                                .sums = job->sums + i * job->n_sums};
+        k->quantize(&row, x, w->k, w->kp, w->group, &w->input);
+        if (job->widen) k->widen_i8((int16_t *)(void *)q, row.q, w->kp);
+        job->scales[i] = row.scale;
+    }
+}
+
+// Lay the rows out: q, then sums, then scales.
+static quantize_job quantize_job_of(const cpu_device *d, const float *x, size_t x_stride,
+                                    const qw_linear *w, int n_rows)
+{
+    quantize_job job = {.device = d, .x = x, .x_stride = x_stride, .w = w};
+    job.widen = w->dtype == QW_DTYPE_I8 && d->kernels.widen_i8;
+    job.n_sums = w->group > 0 ? (size_t)(w->k / w->group) : 1;
+    job.stride = (job.widen ? 2 : 1) * (size_t)w->kp + 64; // rows do not share cache sets
+    QW_ASSERT(qw_linear_reserve_size(w, n_rows) <= d->quantized_size);
+    job.q = d->quantized;
+    job.sums = (int32_t *)(void *)(job.q + (size_t)n_rows * job.stride);
+    job.scales = (float *)(job.sums + (size_t)n_rows * job.n_sums);
+    return job;
+}
+
+// The operation
+
+static qw_gemm_fn *gemm_of(const qw_kernels *k, qw_dtype dtype, bool round)
+{
+    if (dtype == QW_DTYPE_BF16) return round ? k->gemm_bf16_x16 : k->gemm_bf16;
+    return dtype == QW_DTYPE_F16 ? k->gemm_f16 : k->gemm_f32;
+}
+
+static void choose_kernel(linear_job *job)
+{
+    const qw_kernels *k = &job->device->kernels;
+    const qw_linear *w = job->w;
+    bool is_i8 = w->dtype == QW_DTYPE_I8;
+    if (!is_i8 && w->dtype != QW_DTYPE_I4)
+        job->gemm = gemm_of(k, w->dtype, job->round);
+    else if (w->input.kind == QW_INPUT_FLOAT)
+        job->gemm_widened = is_i8 ? k->gemm_i8_f32 : k->gemm_i4_f32;
+    else
+        job->gemm_int = is_i8 ? k->gemm_i8 : k->gemm_i4;
+}
+
+void qw_cpu_linear(qw_backend *be, float *y, size_t y_stride, const float *x, size_t x_stride,
+                   const qw_linear *w, int n_rows, qw_epilogue epilogue, bool round)
+{
+    const cpu_backend *cpu = cpu_self(be);
+    cpu_extent own;
+    linear_job job = {
+        .device = cpu->device,
+        .y = y,
+        .y_stride = y_stride,
+        .x = x,
+        .x_stride = x_stride,
+        .w = w,
+        .extent = qw_cpu_extent(cpu, &own, n_rows, 0),
+        .n_groups = ((size_t)w->n_panels + CPU_GROUP_PANELS - 1) / CPU_GROUP_PANELS,
+        .epilogue = epilogue,
+        .round = round,
+    };
+    choose_kernel(&job);
+    if (job.gemm_int) {
+        quantize_job rows = quantize_job_of(cpu->device, x, x_stride, w, n_rows);
+        job.rows = (qw_int_rows){rows.q, rows.stride, rows.sums, (int)rows.n_sums};
+        job.row_scales = rows.scales;
+        qw_cpu_submit(cpu, quantize_items, &rows, sizeof rows, &job.extent->n_rows, 1);
+    }
+    // A chunk is at least 64 KiB of weights: one atomic per 6 us of reading.
+    size_t item_size = CPU_GROUP_PANELS * w->panel_size;
+    size_t grain = item_size >= 65536 ? 1 : (65536 + item_size - 1) / item_size;
+    if (n_rows > 16) grain = 1;
+    qw_cpu_submit(cpu, linear_items, &job, sizeof job, &job.n_groups, grain);
+}
