@@ -40,6 +40,12 @@ void qw_fields_count(qw_buf *b, const char *key, int64_t value)
     qw_buf_printf(b, "%" PRId64, value);
 }
 
+void qw_fields_null(qw_buf *b, const char *key)
+{
+    begin(b, key);
+    qw_buf_puts(b, "null");
+}
+
 void qw_fields_flag(qw_buf *b, const char *key, bool value)
 {
     begin(b, key);

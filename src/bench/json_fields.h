@@ -14,6 +14,7 @@ void qw_fields_close(qw_buf *b, char bracket);
 void qw_fields_text(qw_buf *b, const char *key, const char *value);
 void qw_fields_number(qw_buf *b, const char *key, double value);
 void qw_fields_count(qw_buf *b, const char *key, int64_t value);
+void qw_fields_null(qw_buf *b, const char *key);
 void qw_fields_flag(qw_buf *b, const char *key, bool value);
 /** {"min": ..., "p10": ..., "p50": ..., "p90": ...} */
 void qw_fields_summary(qw_buf *b, const char *key, const qw_summary *value);

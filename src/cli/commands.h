@@ -7,7 +7,8 @@
 extern const qw_command qw_commands;
 
 extern const qw_command qw_cmd_bench;
-extern const qw_command qw_cmd_bench_server; /* in the group qw_cmd_bench */
+extern const qw_command qw_cmd_bench_serve;  /* in the group qw_cmd_bench */
+extern const qw_command qw_cmd_bench_server; /* likewise */
 extern const qw_command qw_cmd_bench_start;  /* likewise */
 extern const qw_command qw_cmd_chat;
 extern const qw_command qw_cmd_generate;

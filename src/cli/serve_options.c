@@ -5,6 +5,7 @@
 #include "base/nearest.h"
 #include "cli/config_file.h"
 #include "cli/env_options.h"
+#include "cli/option_repr.h"
 #include "cli/serve_internal.h"
 #include "cli/serve_json.h"
 #include "cli/serve_limits.h"
@@ -196,58 +197,6 @@ static qw_status record_options(qw_serve_options *o, qw_error *err)
 
 // The line "non-default args: {...}"
 
-// 'text', as Python's repr writes it.
-static void put_repr(qw_buf *out, const char *text)
-{
-    char quote = strchr(text, '\'') && !strchr(text, '"') ? '"' : '\'';
-    qw_buf_putc(out, quote);
-    for (const char *p = text; *p; p++) {
-        if (*p == '\\' || *p == quote)
-            qw_buf_printf(out, "\\%c", *p);
-        else if (*p == '\n')
-            qw_buf_puts(out, "\\n");
-        else
-            qw_buf_putc(out, *p);
-    }
-    qw_buf_putc(out, quote);
-}
-
-static qw_status put_value_repr(qw_buf *out, const qw_opt_value *v, qw_error *err)
-{
-    char number[32];
-    switch (v->row->type) {
-    case QW_OPT_FLAG:
-    case QW_OPT_BOOL: qw_buf_puts(out, v->as.flag ? "True" : "False"); break;
-    case QW_OPT_INT: qw_buf_printf(out, "%" PRId64, v->as.i64); break;
-    case QW_OPT_FLOAT:
-        (void)qw_str_from_f64(number, v->as.f64);
-        qw_buf_puts(out, number);
-        break;
-    case QW_OPT_STRS:
-    case QW_OPT_INTS:
-        qw_buf_putc(out, '[');
-        for (size_t i = 0; i < v->n_texts; i++) {
-            if (i) qw_buf_puts(out, ", ");
-            if (v->row->type == QW_OPT_INTS)
-                qw_buf_puts(out, v->texts[i]);
-            else
-                put_repr(out, v->texts[i]);
-        }
-        qw_buf_putc(out, ']');
-        break;
-    case QW_OPT_STR:
-    case QW_OPT_CHOICE: put_repr(out, v->texts[v->n_texts - 1]); break;
-    case QW_OPT_JSON: {
-        json_t *object;
-        qw_status st = qw_opt_json_merge(&object, &v->as.json, v->name, err);
-        if (st != QW_OK) return st;
-        qw_json_write(out, object, false);
-        json_decref(object);
-    }
-    }
-    return QW_OK;
-}
-
 static bool is_default(const qw_opt_value *v)
 {
     if (is_switch(v->row)) return v->as.flag == (v->row->def && strcmp(v->row->def, "true") == 0);
@@ -271,7 +220,7 @@ static qw_status note_non_default(qw_serve_options *o, qw_error *err)
         if (is_secret(v->name))
             qw_buf_puts(&out, "'***'");
         else
-            st = put_value_repr(&out, v, err);
+            st = qw_option_repr(&out, v, err);
     }
     qw_buf_putc(&out, '}');
     if (st == QW_OK) st = qw_buf_check(&out, "the options", err);
