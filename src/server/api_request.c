@@ -98,6 +98,7 @@ void qw_api_request_release(qw_api_request *r)
     qw_sampling_params_release(&r->params);
     json_decref(r->template_kwargs);
     json_decref(r->body);
+    json_decref(r->original);
     *r = (qw_api_request){0};
 }
 
@@ -330,7 +331,10 @@ static qw_status check_choices(const qw_api_request *r, qw_api_error *err)
 
 static void fill_id(qw_api_request *r, const qw_api_call *call)
 {
-    const char *prefix = r->kind == QW_API_CHAT ? "chatcmpl-" : "cmpl-";
+    const char *prefix = r->dialect == QW_DIALECT_RESPONSES  ? "resp_"
+                         : r->dialect == QW_DIALECT_MESSAGES ? "msg_"
+                         : r->kind == QW_API_CHAT            ? "chatcmpl-"
+                                                             : "cmpl-";
     qw_str own = qw_api_str(r->body, "request_id"), id = qw_str_of(call->random_id);
     if (call->request_id && call->request_id[0])
         id = qw_str_of(call->request_id);

@@ -47,14 +47,23 @@ typedef enum qw_api_kind {
     QW_API_COMPLETION,
 } qw_api_kind;
 
+/** Whose words a request and its answer use. The others are read as a chat. */
+typedef enum qw_api_dialect {
+    QW_DIALECT_OPENAI,    /* /v1/chat/completions, /v1/completions */
+    QW_DIALECT_RESPONSES, /* /v1/responses */
+    QW_DIALECT_MESSAGES,  /* /v1/messages, Anthropic's */
+} qw_api_dialect;
+
 /** Room for a request id: prefix and the client's part, which is cut to fit. */
 enum { QW_API_ID_SIZE = 160 };
 
 /** A request for text, checked (http-api.md 1.5, 1.8). Owns what it points to unless said. */
 typedef struct qw_api_request {
     qw_api_kind kind;
-    char id[QW_API_ID_SIZE]; /* "chatcmpl-..." or "cmpl-..." */
+    qw_api_dialect dialect;
+    char id[QW_API_ID_SIZE]; /* "chatcmpl-...", "cmpl-...", "resp_..." or "msg_..." */
     json_t *body;            /* the parsed body: what is borrowed below lives in it */
+    json_t *original;        /* the body of another dialect, as it came; else NULL */
 
     // How to sample. max_tokens: as asked for, or the model's default, at most the server's cap;
     // -1: to the end of the context. n >= 1; each prompt has that many children.
@@ -112,6 +121,10 @@ QW_MUST_CHECK qw_status qw_api_request_parse_chat(qw_api_request *out, const qw_
 QW_MUST_CHECK qw_status qw_api_request_parse_completion(qw_api_request *out,
                                                         const qw_api_config *cfg,
                                                         const qw_api_call *call, qw_api_error *err);
+/** The body of another dialect; QW_DIALECT_OPENAI is a chat. */
+QW_MUST_CHECK qw_status qw_api_request_parse_dialect(qw_api_request *out, qw_api_dialect dialect,
+                                                     const qw_api_config *cfg,
+                                                     const qw_api_call *call, qw_api_error *err);
 void qw_api_request_release(qw_api_request *r);
 
 /** One prompt, ready for the engine. */

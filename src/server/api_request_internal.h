@@ -44,6 +44,24 @@ QW_MUST_CHECK qw_status qw_api_settle_tools(qw_api_request *r, const qw_api_conf
 QW_MUST_CHECK qw_status qw_api_chat_parse(qw_api_request *r, const qw_api_config *cfg,
                                           const json_t *raw, const qw_api_call *call,
                                           qw_api_error *err);
+/** Put the members that `keys` name, ended by NULL, into `to` as they are in `from`, null too. */
+QW_MUST_CHECK bool qw_api_copy_members(json_t *to, const json_t *from, const char *const *keys);
+/** Set a member; takes over `value`, NULL after a failed allocation. */
+QW_MUST_CHECK bool qw_api_set(json_t *object, const char *key, json_t *value);
+/** {"role": role, "content": content}, appended to `messages`; takes over `content`. NULL: no
+ *  memory. */
+json_t *qw_api_add_message(json_t *messages, const char *role, json_t *content);
+
+/**
+ * The chat that a body of another dialect means (caller owns *out). What is wrong with it is told
+ * in the words of the dialect as far as its form goes; all else is checked as a chat's.
+ */
+QW_MUST_CHECK qw_status qw_api_responses_to_chat(json_t **out, const json_t *raw,
+                                                 qw_api_error *err);
+/** `counts_only`: /v1/messages/count_tokens, which needs no max_tokens. */
+QW_MUST_CHECK qw_status qw_api_messages_to_chat(json_t **out, const json_t *raw, bool counts_only,
+                                                qw_api_error *err);
+
 /** What the template is given, and whether this model takes the messages' parts. */
 QW_MUST_CHECK qw_status qw_api_chat_settle(qw_api_request *r, const qw_api_config *cfg,
                                            qw_api_error *err);

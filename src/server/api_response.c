@@ -80,6 +80,8 @@ static void init_parts(qw_api_response *r, const qw_api_prompt *prompts)
     qw_buf_init(&r->reasoning, MAX_TEXT);
     qw_buf_init(&r->content, MAX_TEXT);
     qw_buf_init(&r->divided, MAX_TEXT);
+    qw_buf_init(&r->items.text, MAX_TEXT);
+    qw_buf_init(&r->items.done, MAX_TEXT);
 }
 
 qw_status qw_api_response_new(qw_api_response **out, const qw_api_config *cfg,
@@ -97,6 +99,7 @@ qw_status qw_api_response_new(qw_api_response **out, const qw_api_config *cfg,
         .created = created,
         .n_prompts = req->n_prompts,
         .n_children = (size_t)req->params.n,
+        .form = qw_item_form_of(req),
     };
     // Bounded when the request was read.
     r->n_choices = r->n_unfinished = r->n_prompts * r->n_children;
@@ -139,6 +142,8 @@ void qw_api_response_free(qw_api_response *r)
     qw_buf_release(&r->reasoning);
     qw_buf_release(&r->content);
     qw_buf_release(&r->divided);
+    qw_buf_release(&r->items.text);
+    qw_buf_release(&r->items.done);
     qw_mem_free(r->parts);
     qw_mem_free(r->choices);
     qw_mem_free(r->dirty);
@@ -390,18 +395,20 @@ qw_status qw_api_response_flush(qw_api_response *r, qw_buf *out, qw_api_error *e
     qw_error why;
     size_t before = out->len;
     if (r->is_closed) return QW_OK;
-    if (r->req->stream) qw_response_write_chunks(r, out);
-    if (r->n_unfinished == 0) {
-        if (r->req->stream)
-            qw_response_write_end(r, out);
-        else
-            qw_response_write_whole(r, out);
-        r->is_closed = true;
+    if (r->form) {
+        qw_response_write_items(r, out);
+    } else {
+        if (r->req->stream) qw_response_write_chunks(r, out);
+        if (r->n_unfinished == 0 && r->req->stream) qw_response_write_end(r, out);
+        if (r->n_unfinished == 0 && !r->req->stream) qw_response_write_whole(r, out);
     }
+    r->is_closed = r->n_unfinished == 0;
     qw_status st = qw_buf_check(out, "an answer", &why);
     if (st == QW_OK) st = qw_buf_check(&r->reasoning, "an answer", &why);
     if (st == QW_OK) st = qw_buf_check(&r->content, "an answer", &why);
     if (st == QW_OK) st = qw_buf_check(&r->divided, "an answer", &why);
+    if (st == QW_OK) st = qw_buf_check(&r->items.text, "an answer", &why);
+    if (st == QW_OK) st = qw_buf_check(&r->items.done, "an answer", &why);
     if (st == QW_OK && r->failed != QW_OK)
         st = qw_fail(&why, r->failed, "out of memory for the tool calls of an answer");
     if (st != QW_OK) return qw_api_fail_with(err, st, &why, NULL);
@@ -412,7 +419,11 @@ qw_status qw_api_response_flush(qw_api_response *r, qw_buf *out, qw_api_error *e
 void qw_api_response_fail(qw_api_response *r, const qw_api_error *why, qw_buf *out)
 {
     if (r->is_closed) return;
-    qw_api_error_write_event(out, why);
-    QW_PUT(out, "data: [DONE]\n\n");
+    if (r->form) {
+        r->form->fail(r, why, out);
+    } else {
+        qw_api_error_write_event(out, why);
+        QW_PUT(out, "data: [DONE]\n\n");
+    }
     r->has_started = r->is_closed = true;
 }

@@ -60,6 +60,8 @@ QW_MUST_CHECK qw_status qw_api_response_flush(qw_api_response *r, qw_buf *out, q
  * answers, and for streams that have sent nothing, use qw_api_error_write and the error's status.
  */
 void qw_api_response_fail(qw_api_response *r, const qw_api_error *why, qw_buf *out);
+/** Append the body of a refusal in the words of a dialect. */
+void qw_api_error_write_dialect(qw_buf *out, const qw_api_error *e, qw_api_dialect dialect);
 /** True once flush has appended something. */
 bool qw_api_response_has_started(const qw_api_response *r);
 

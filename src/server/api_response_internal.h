@@ -32,6 +32,49 @@ typedef struct qw_prompt_part {
     qw_logprob_lists lists; /* of an echoed prompt: each choice begins with them */
 } qw_prompt_part;
 
+/** What an answer of another dialect is made of, one after the other: items (Responses) or blocks
+ *  (Messages). */
+typedef enum qw_item_kind {
+    QW_ITEM_NONE,
+    QW_ITEM_REASONING,
+    QW_ITEM_TEXT,
+    QW_ITEM_CALL,
+} qw_item_kind;
+
+enum { QW_ITEM_ID_SIZE = 48 };
+
+/** The answer as items: the one that is open, and those that are complete. */
+typedef struct qw_items {
+    qw_item_kind kind;
+    qw_tool_call *call; /* of a CALL */
+    char id[QW_ITEM_ID_SIZE];
+    size_t index; /* of the open item, or of the next one */
+    qw_buf text;  /* of the open item so far; a call's is in its arguments */
+    qw_buf done;  /* JSON of the complete items, with commas */
+    int64_t n_events;
+    bool has_begun;
+} qw_items;
+
+/** How a dialect tells items. Events go to `out`; in a whole answer they are thrown away. */
+typedef struct qw_item_form {
+    void (*begin)(qw_api_response *r, qw_buf *out); /* before the first item */
+    void (*open)(qw_api_response *r, qw_buf *out);
+    void (*more)(qw_api_response *r, qw_str news, qw_buf *out);
+    void (*close)(qw_api_response *r, qw_buf *out); /* also adds the item to items.done */
+    void (*end)(qw_api_response *r, qw_buf *out);   /* behind the last one */
+    void (*whole)(qw_api_response *r, qw_buf *out); /* the answer as one object */
+    void (*fail)(qw_api_response *r, const qw_api_error *why, qw_buf *out);
+} qw_item_form;
+
+extern const qw_item_form qw_responses_form, qw_messages_form;
+
+/** Tell what is new of an answer by items, or all of it (api_items.c). */
+void qw_response_write_items(qw_api_response *r, qw_buf *out);
+/** {"type":"error","error":{"type":...,"message":...}} */
+void qw_messages_write_error(qw_buf *out, const qw_api_error *e);
+/** How the answer to a request is told by items; NULL: it is not. */
+const qw_item_form *qw_item_form_of(const qw_api_request *req);
+
 struct qw_api_response {
     const qw_api_config *cfg;
     const qw_api_request *req;
@@ -48,6 +91,8 @@ struct qw_api_response {
     qw_buf reasoning, content; /* scratch: a chunk's texts */
     qw_buf divided;            /* scratch: content with its calls */
     qw_status failed;          /* of the calls */
+    const qw_item_form *form;  /* NULL: chat chunks and completions */
+    qw_items items;            /* with a form */
     qw_str role;               /* of a chat answer; borrowed from cfg or req */
     qw_str echo;               /* chat: the last message, if it is repeated; ptr NULL: it is not */
 };

@@ -131,6 +131,32 @@ qw_status qw_api_tokenize(qw_buf *out, const qw_api_config *cfg, const qw_api_ca
     return st;
 }
 
+qw_status qw_api_count_tokens(qw_buf *out, const qw_api_config *cfg, const qw_api_call *call,
+                              qw_api_error *err)
+{
+    qw_api_request r;
+    qw_api_prompt p = {.max_tokens = 0};
+    json_t *raw = NULL, *chat = NULL;
+    size_t before = out->len;
+    qw_api_request_begin(&r, QW_API_CHAT);
+    r.truncate_prompt_tokens = -1;
+    qw_buf_init(&p.text, MAX_TEXT);
+    qw_status st = qw_api_body_parse(&raw, call->body, call->content_type, err);
+    if (st == QW_OK) st = qw_api_messages_to_chat(&chat, raw, true, err);
+    if (st == QW_OK) st = tokenize_chat(&r, cfg, chat, &p, err);
+    if (st == QW_OK) {
+        qw_buf_printf(
+            out, "{\"input_tokens\":%zu,\"context_management\":{\"original_input_tokens\":%zu}}",
+            p.ids.len, p.ids.len);
+        st = finish(out, before, err);
+    }
+    qw_api_prompt_release(&p);
+    qw_api_request_release(&r);
+    json_decref(chat);
+    json_decref(raw);
+    return st;
+}
+
 // ---- detokenize
 
 static qw_status write_decoded(qw_buf *out, const qw_api_config *cfg, const qw_ids *ids,

@@ -16,4 +16,8 @@ QW_MUST_CHECK qw_status qw_api_detokenize(qw_buf *out, const qw_api_config *cfg,
 QW_MUST_CHECK qw_status qw_api_tokenizer_info(qw_buf *out, const qw_api_config *cfg,
                                               qw_api_error *err);
 
+/** Body of an answer to /v1/messages/count_tokens. */
+QW_MUST_CHECK qw_status qw_api_count_tokens(qw_buf *out, const qw_api_config *cfg,
+                                            const qw_api_call *call, qw_api_error *err);
+
 #endif

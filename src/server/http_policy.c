@@ -143,7 +143,7 @@ static bool equals(const char *key, const char *token, size_t token_len)
 }
 
 bool qw_http_policy_has_key(const qw_http_policy *p, const char *method, const char *path,
-                            const char *authorization)
+                            const char *authorization, const char *x_api_key)
 {
     static const char *const guarded[] = {"/v1", "/v2", "/inference"};
     if (!p->api_keys || strcmp(method, "OPTIONS") == 0) return true;
@@ -151,8 +151,9 @@ bool qw_http_policy_has_key(const qw_http_policy *p, const char *method, const c
     for (size_t i = 0; i < QW_ARRAY_LEN(guarded); i++)
         is_guarded |= strncmp(path, guarded[i], strlen(guarded[i])) == 0;
     if (!is_guarded) return true;
-    if (!authorization || strncasecmp(authorization, "Bearer ", 7) != 0) return false;
-    const char *token = authorization + 7;
+    const char *token = x_api_key;
+    if (authorization && strncasecmp(authorization, "Bearer ", 7) == 0) token = authorization + 7;
+    if (!token) return false;
     while (*token == ' ') token++;
     size_t len = strlen(token);
     bool found = false;

@@ -24,9 +24,10 @@ void qw_http_policy_release(qw_http_policy *p);
 
 /** `path` without the root path, if it begins with it. */
 const char *qw_http_policy_route(const qw_http_policy *p, const char *path);
-/** May this request for `path` be answered? `authorization`: the header or NULL. */
+/** May this request for `path` be answered? The key is in `authorization`, "Bearer KEY", or else,
+ * as Anthropic's clients send it, in `x_api_key`: headers or NULL. */
 bool qw_http_policy_has_key(const qw_http_policy *p, const char *method, const char *path,
-                            const char *authorization);
+                            const char *authorization, const char *x_api_key);
 /** The headers that x's reply gets in any case. */
 void qw_http_policy_headers(const qw_http_policy *p, const qw_http_exchange *x,
                             qw_http_header_fn *add, void *ctx);

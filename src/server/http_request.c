@@ -58,7 +58,8 @@ static bool refuse_early(qw_http_exchange *x)
     if (qw_http_policy_is_preflight(x)) {
         qw_http_policy_preflight(&s->policy, x);
     } else if (!qw_http_policy_has_key(&s->policy, x->method, x->path,
-                                       qw_http_header(x, "Authorization"))) {
+                                       qw_http_header(x, "Authorization"),
+                                       qw_http_header(x, "X-Api-Key"))) {
         qw_http_reply_static(x, 401, "application/json", "{\"error\":\"Unauthorized\"}");
     } else if (announced_size(x) > s->max_body) {
         refuse_too_large(x);

@@ -57,12 +57,17 @@ void qw_reply_json(qw_http_exchange *x, int status, qw_buf *out)
     qw_http_reply(x, status, "application/json", body, len);
 }
 
-void qw_reply_error(qw_http_exchange *x, const qw_api_error *e)
+void qw_reply_refusal(qw_http_exchange *x, const qw_api_error *e, qw_api_dialect dialect)
 {
     qw_buf out;
     qw_buf_init(&out, 1 << 20);
-    qw_api_error_write(&out, e);
+    qw_api_error_write_dialect(&out, e, dialect);
     qw_reply_json(x, qw_api_fault_status(e->fault), &out);
+}
+
+void qw_reply_error(qw_http_exchange *x, const qw_api_error *e)
+{
+    qw_reply_refusal(x, e, QW_DIALECT_OPENAI);
 }
 
 // From the engine's thread to this one

@@ -18,6 +18,8 @@ typedef enum generation_kind {
     GENERATION_CHAT,
     GENERATION_COMPLETION,
     GENERATION_INVOCATION, /* whichever the body looks like */
+    GENERATION_RESPONSES,
+    GENERATION_MESSAGES,
 } generation_kind;
 
 // One choice, for the metrics.
@@ -121,6 +123,13 @@ static bool looks_like_chat(const qw_generation *g)
     return is_chat;
 }
 
+static qw_api_dialect dialect_of(const qw_generation *g)
+{
+    return g->kind == GENERATION_RESPONSES  ? QW_DIALECT_RESPONSES
+           : g->kind == GENERATION_MESSAGES ? QW_DIALECT_MESSAGES
+                                            : QW_DIALECT_OPENAI;
+}
+
 static qw_status parse(qw_generation *g, const qw_api_config *cfg)
 {
     qw_api_call call = {.body = {g->body ? g->body : "", g->body_len},
@@ -130,9 +139,10 @@ static qw_status parse(qw_generation *g, const qw_api_config *cfg)
     generation_kind kind = g->kind;
     if (kind == GENERATION_INVOCATION)
         kind = looks_like_chat(g) ? GENERATION_CHAT : GENERATION_COMPLETION;
-    qw_status st = kind == GENERATION_CHAT
-                       ? qw_api_request_parse_chat(&g->request, cfg, &call, &g->error)
-                       : qw_api_request_parse_completion(&g->request, cfg, &call, &g->error);
+    qw_status st =
+        kind == GENERATION_COMPLETION
+            ? qw_api_request_parse_completion(&g->request, cfg, &call, &g->error)
+            : qw_api_request_parse_dialect(&g->request, dialect_of(g), cfg, &call, &g->error);
     g->has_request = st == QW_OK;
     return st;
 }
@@ -212,7 +222,7 @@ static void fail(qw_generation *g, const qw_api_error *why)
     cancel_jobs(g);
     if (!g->x) return;
     if (!g->is_streaming) {
-        qw_reply_error(g->x, why);
+        qw_reply_refusal(g->x, why, dialect_of(g));
     } else {
         qw_buf_clear(&g->out);
         qw_api_response_fail(g->response, why, &g->out);
@@ -241,7 +251,9 @@ static void flush(qw_generation *g)
     bool is_done = qw_api_response_is_done(g->response);
     if (!g->request.stream && !is_done) return;
     // How many tokens were cached is known when the jobs are back.
-    if (is_done && g->n_open > 0 && g->server->config.api->enable_prompt_tokens_details) return;
+    bool tells_cached = g->server->config.api->enable_prompt_tokens_details ||
+                        g->request.dialect == QW_DIALECT_RESPONSES;
+    if (is_done && g->n_open > 0 && tells_cached) return;
     qw_api_error err;
     qw_buf_clear(&g->out);
     if (qw_api_response_flush(g->response, &g->out, &err) != QW_OK) {
@@ -497,4 +509,14 @@ void qw_answer_completion(qw_server *s, qw_http_exchange *x)
 void qw_answer_invocation(qw_server *s, qw_http_exchange *x)
 {
     begin(s, x, GENERATION_INVOCATION);
+}
+
+void qw_answer_responses(qw_server *s, qw_http_exchange *x)
+{
+    begin(s, x, GENERATION_RESPONSES);
+}
+
+void qw_answer_messages(qw_server *s, qw_http_exchange *x)
+{
+    begin(s, x, GENERATION_MESSAGES);
 }

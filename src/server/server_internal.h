@@ -59,11 +59,15 @@ bool qw_route_takes(const qw_route *route, const char *method);
 /** Reply with what is in `out`, which is released; memory that was short becomes a 503. */
 void qw_reply_json(qw_http_exchange *x, int status, qw_buf *out);
 void qw_reply_error(qw_http_exchange *x, const qw_api_error *e);
+/** The same in the words of a dialect. */
+void qw_reply_refusal(qw_http_exchange *x, const qw_api_error *e, qw_api_dialect dialect);
 
-/** POST /v1/chat/completions, /v1/completions, /invocations. */
+/** POST /v1/chat/completions, /v1/completions, /invocations, /v1/responses, /v1/messages. */
 void qw_answer_chat(qw_server *s, qw_http_exchange *x);
 void qw_answer_completion(qw_server *s, qw_http_exchange *x);
 void qw_answer_invocation(qw_server *s, qw_http_exchange *x);
+void qw_answer_responses(qw_server *s, qw_http_exchange *x);
+void qw_answer_messages(qw_server *s, qw_http_exchange *x);
 /** Take in what the engine has told, and send what can be sent. */
 void qw_generations_drain(qw_server *s);
 /** Withdraw what runs. */

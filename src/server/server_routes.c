@@ -91,6 +91,7 @@ typedef struct text_call {
     qw_task task;
     qw_http_post finished;
     text_fn *fn;
+    qw_api_dialect dialect; /* of a refusal */
     char *body, *content_type;
     size_t body_len;
     qw_buf out;
@@ -123,7 +124,7 @@ static void on_text_finished(void *ctx)
         if (t->status == QW_OK)
             qw_reply_json(t->x, 200, &t->out);
         else
-            qw_reply_error(t->x, &t->error);
+            qw_reply_refusal(t->x, &t->error, t->dialect);
     }
     text_call_free(t);
 }
@@ -133,7 +134,7 @@ static void on_text_gone(qw_pending *p)
     ((text_call *)p)->x = NULL;
 }
 
-static void answer_on_worker(qw_server *s, qw_http_exchange *x, text_fn *fn)
+static void answer_on_worker(qw_server *s, qw_http_exchange *x, text_fn *fn, qw_api_dialect dialect)
 {
     text_call *t = qw_mem_calloc(1, sizeof *t);
     const char *content_type = qw_http_header(x, "Content-Type");
@@ -155,6 +156,7 @@ static void answer_on_worker(qw_server *s, qw_http_exchange *x, text_fn *fn)
     t->task.run = run_text_call;
     t->finished = (qw_http_post){.fn = on_text_finished, .ctx = t};
     t->fn = fn;
+    t->dialect = dialect;
     t->body = qw_http_take_body(x, &t->body_len);
     qw_http_set_user(x, &t->pending);
     qw_workers_add(s->workers, &t->task);
@@ -162,12 +164,12 @@ static void answer_on_worker(qw_server *s, qw_http_exchange *x, text_fn *fn)
 
 static void answer_tokenize(qw_server *s, qw_http_exchange *x)
 {
-    answer_on_worker(s, x, qw_api_tokenize);
+    answer_on_worker(s, x, qw_api_tokenize, QW_DIALECT_OPENAI);
 }
 
 static void answer_detokenize(qw_server *s, qw_http_exchange *x)
 {
-    answer_on_worker(s, x, qw_api_detokenize);
+    answer_on_worker(s, x, qw_api_detokenize, QW_DIALECT_OPENAI);
 }
 
 static qw_status tokenizer_info(qw_buf *out, const qw_api_config *cfg, const qw_api_call *call,
@@ -179,7 +181,23 @@ static qw_status tokenizer_info(qw_buf *out, const qw_api_config *cfg, const qw_
 
 static void answer_tokenizer_info(qw_server *s, qw_http_exchange *x)
 {
-    answer_on_worker(s, x, tokenizer_info);
+    answer_on_worker(s, x, tokenizer_info, QW_DIALECT_OPENAI);
+}
+
+static void answer_count_tokens(qw_server *s, qw_http_exchange *x)
+{
+    answer_on_worker(s, x, qw_api_count_tokens, QW_DIALECT_MESSAGES);
+}
+
+// Nothing is stored, so there is none to be found.
+static void answer_stored_response(qw_server *s, qw_http_exchange *x)
+{
+    (void)s;
+    qw_api_error err;
+    const char *id = qw_http_path(x) + strlen("/v1/responses/");
+    (void)qw_api_fail(&err, QW_FAULT_NOT_FOUND, "response_id", "Response with id '%.*s' not found.",
+                      (int)strcspn(id, "/"), id);
+    qw_reply_error(x, &err);
 }
 
 static const qw_route routes[] = {
@@ -195,6 +213,10 @@ static const qw_route routes[] = {
     {"/v1/models/*", "GET", answer_model, NULL},
     {"/v1/chat/completions", "POST", qw_answer_chat, NULL},
     {"/v1/completions", "POST", qw_answer_completion, NULL},
+    {"/v1/responses", "POST", qw_answer_responses, NULL},
+    {"/v1/responses/*", "GET, POST", answer_stored_response, NULL},
+    {"/v1/messages", "POST", qw_answer_messages, NULL},
+    {"/v1/messages/count_tokens", "POST", answer_count_tokens, NULL},
     {"/invocations", "POST", qw_answer_invocation, NULL},
     {"/reset_prefix_cache", "POST", answer_reset_prefix_cache, NULL},
 };

@@ -1,12 +1,11 @@
 """serve: the openai Python SDK drives it. Skipped with a line when the SDK cannot be fetched."""
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 from qwserve import Server
 from qwtest import check, fail
+from qwvenv import fetch
 
 PACKAGE = "openai==1.109.1"
 SCRIPT = r'''
@@ -67,25 +66,7 @@ print("chat, streaming, logprobs, completions, models, errors")
 '''
 
 
-def fetch():
-    """The Python of an environment with the SDK, or None."""
-    venv = Path(os.environ.get("QW_TEST_TMP", "/tmp")) / "venv-openai"
-    python = venv / "bin/python"
-    if subprocess.run([str(python), "-c", "import openai"], capture_output=True, check=False).returncode \
-            == 0 if python.exists() else False:
-        return python
-    for argv in ([sys.executable, "-m", "venv", str(venv)],
-                 [str(python), "-m", "pip", "install", "-q", "--retries", "0", "--timeout", "10", PACKAGE]):
-        try:
-            p = subprocess.run(argv, capture_output=True, timeout=240, check=False)
-        except (subprocess.TimeoutExpired, OSError):
-            return None
-        if p.returncode != 0:
-            return None
-    return python
-
-
-python = fetch()
+python = fetch("openai", PACKAGE)
 if not python:
     print(f"skipped: {PACKAGE} could not be fetched")
     sys.exit(0)
