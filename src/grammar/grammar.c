@@ -118,7 +118,7 @@ qw_status qw_grammar_compile(qw_grammar **out, const qw_vocab_trie *trie,
     int32_t root = qw_pda_rule_new(&pda);
     if (qw_pda_ok(&pda))
         add_source(&g, spec, trie->max_depth, pda.rules[root].start, pda.rules[root].end);
-    qw_status st = qw_pda_finish(&pda, root, NULL, NULL, err);
+    qw_status st = qw_pda_finish(&pda, root, err);
     qw_arena_release(&g.arena);
     if (st != QW_OK) {
         qw_pda_release(&pda);

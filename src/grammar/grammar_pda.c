@@ -316,6 +316,16 @@ static bool collect_first_calls(finisher *f, int32_t rule, uint32_t *seen, uint3
     return true;
 }
 
+// A rule with a name, of those from `first` to the top of the stack, if there is one.
+static int32_t named_in_cycle(const qw_pda *p, const visit *stack, int32_t depth, int32_t first)
+{
+    for (int32_t i = depth; i-- > 0;) {
+        if (p->rules[stack[i].rule].name.ptr) return stack[i].rule;
+        if (stack[i].rule == first) break;
+    }
+    return first;
+}
+
 static qw_status search_cycle(const qw_pda *p, const first_calls *calls, int32_t *cycle,
                               qw_error *err)
 {
@@ -337,7 +347,7 @@ static qw_status search_cycle(const qw_pda *p, const first_calls *calls, int32_t
                 continue;
             }
             int32_t next = calls->rules[top->i_next++];
-            if (colour[next] == 1) *cycle = next;
+            if (colour[next] == 1) *cycle = named_in_cycle(p, stack, depth, next);
             if (colour[next]) continue;
             colour[next] = 1;
             stack[depth++] = (visit){next, calls->begin[next]};
@@ -411,8 +421,7 @@ static void make_classes(qw_pda *p)
     p->n_classes = c + 1;
 }
 
-qw_status qw_pda_finish(qw_pda *p, int32_t root, const char *(*name_of)(void *ctx, int32_t rule),
-                        void *ctx, qw_error *err)
+qw_status qw_pda_finish(qw_pda *p, int32_t root, qw_error *err)
 {
     if (p->failed != QW_OK) {
         if (err) *err = p->error;
@@ -433,11 +442,11 @@ qw_status qw_pda_finish(qw_pda *p, int32_t root, const char *(*name_of)(void *ct
     }
     if (st == QW_OK) st = find_left_recursion(&f, &cycle, err);
     if (st == QW_OK && cycle >= 0) {
-        const char *name = name_of ? name_of(ctx, cycle) : NULL;
+        qw_str name = p->rules[cycle].name.ptr ? p->rules[cycle].name : QW_STR("?");
         st = qw_fail(err, QW_ERR_USAGE,
-                     "rule '%s' is left-recursive: it begins with itself; write the repetition "
-                     "with * or on the right",
-                     name ? name : "?");
+                     "rule '%.*s' is left-recursive: it may begin with itself; write the "
+                     "repetition with * or on the right",
+                     (int)(name.len < 60 ? name.len : 60), name.ptr);
     }
     if (st == QW_OK) st = pack(&f, err);
     if (st == QW_OK) make_classes(p);

@@ -40,6 +40,7 @@ typedef struct qw_pda_node {
 typedef struct qw_pda_rule {
     int32_t start;
     int32_t end;
+    qw_str name; /* for errors, borrowed until qw_pda_finish; ptr NULL: none */
 } qw_pda_rule;
 
 typedef struct qw_pda {
@@ -84,11 +85,8 @@ void qw_pda_alias(qw_pda *p, int32_t node, int32_t as);
 
 /**
  * No more building: takes out what can never reach the end of its rule, refuses left recursion and
- * a `root` that accepts nothing, sorts edges, and makes the byte classes. `name_of` (may be NULL)
- * gives a rule's name for errors.
+ * a `root` that accepts nothing, sorts edges, and makes the byte classes.
  */
-QW_MUST_CHECK qw_status qw_pda_finish(qw_pda *p, int32_t root,
-                                      const char *(*name_of)(void *ctx, int32_t rule), void *ctx,
-                                      qw_error *err);
+QW_MUST_CHECK qw_status qw_pda_finish(qw_pda *p, int32_t root, qw_error *err);
 
 #endif

@@ -24,7 +24,7 @@ void qw_source_json_schema(qw_gram *g, const json_t *schema, const qw_json_style
 /** The same for an object whose members are written <parameter=NAME>VALUE</parameter>. */
 void qw_source_xml_parameters(qw_gram *g, const json_t *schema, const qw_json_style *style,
                               int32_t from, int32_t to);
-/** Rules; the automaton's rules get names for errors (qw_ebnf_rule_name). */
+/** Rules `name ::= ...`. */
 void qw_source_ebnf(qw_gram *g, qw_str text, int32_t from, int32_t to);
 void qw_source_structural_tag(qw_gram *g, const json_t *tag, const qw_json_style *style,
                               int32_t from, int32_t to);
