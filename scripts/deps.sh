@@ -4,7 +4,7 @@
 #   check    exit 0 when nothing is missing, else print the apt line and exit 1
 #   install  install what is missing (root), else as check
 #   build    what `make`, `make demo` and `make test` need (the default)
-#   all      also clang 14, its sanitizer and fuzzer runtimes and clang-format, for `.ci/run`
+#   all      also clang 14, its sanitizer and fuzzer runtimes, clang-format and chromium, for `.ci/run`
 #   aarch64  build, and a compiler and an emulator for aarch64, for `make test-aarch64`
 #   check    everything, with clang-tidy and cppcheck, for `make check`
 set -u
@@ -26,7 +26,9 @@ packages="gcc libc6-dev cmake ninja-build pkg-config libjansson-dev libpcre2-dev
 if [ "$set_name" = all ] || [ "$set_name" = check ]; then
     # llvm-14 has the symbolizer that the sanitizers print stack traces with.
     # libsimde-dev lets kernel_test run the levels that this CPU lacks.
-    packages="$packages clang-14 libclang-rt-14-dev llvm-14 clang-format-14 libsimde-dev"
+    # chromium and a font: the test of the web page, which skips without them.
+    packages="$packages clang-14 libclang-rt-14-dev llvm-14 clang-format-14 libsimde-dev chromium
+        fonts-dejavu-core"
 fi
 if [ "$set_name" = aarch64 ] || [ "$set_name" = check ]; then
     packages="$packages gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static"

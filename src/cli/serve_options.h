@@ -153,6 +153,7 @@ typedef struct qw_serve_options {
     /* What is answered, and how */
     bool enable_request_id_headers, enable_prompt_tokens_details, enable_force_include_usage;
     bool enable_server_load_tracking, enable_tokenizer_info_endpoint, return_tokens_as_token_ids;
+    bool ui;                         /* the web page */
     bool server_dev_mode;            /* VLLM_SERVER_DEV_MODE */
     bool skip_model_name_validation; /* VLLM_SKIP_MODEL_NAME_VALIDATION */
     bool keep_alive_on_engine_death; /* VLLM_KEEP_ALIVE_ON_ENGINE_DEATH */

@@ -51,6 +51,8 @@ static const qw_opt rows[] = {
      .def = "[\"*\"]", .help = "headers that other origins may send, a JSON list"},
 
     // What is answered
+    {"ui", QW_OPT_BOOL, FIELD(ui), .group = FRONTEND, .def = "true",
+     .help = "answer / with a page to chat and to watch the server with"},
     {"enable_request_id_headers", QW_OPT_BOOL, FIELD(enable_request_id_headers), .group = FRONTEND,
      .help = "answer with an X-Request-Id header"},
     {"enable_prompt_tokens_details", QW_OPT_BOOL, FIELD(enable_prompt_tokens_details),

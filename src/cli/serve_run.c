@@ -334,6 +334,7 @@ static qw_status serve(service *s, qw_error *err)
         .has_prefix_caching = o->enable_prefix_caching,
         .track_load = o->enable_server_load_tracking,
         .has_tokenizer_info = o->enable_tokenizer_info_endpoint,
+        .has_ui = o->ui,
         .log = {.ctx = s,
                 .access = log_access,
                 .line = log_line,

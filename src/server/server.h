@@ -45,7 +45,7 @@ typedef struct qw_server_config {
     double log_stats_interval_s; /* 0: no statistics lines */
     bool record_stats;           /* request and step statistics for /metrics */
     bool has_prefix_caching;
-    bool track_load, has_tokenizer_info;
+    bool track_load, has_tokenizer_info, has_ui;
     qw_server_log log;
 } qw_server_config;
 

@@ -68,6 +68,10 @@ void qw_answer_completion(qw_server *s, qw_http_exchange *x);
 void qw_answer_invocation(qw_server *s, qw_http_exchange *x);
 void qw_answer_responses(qw_server *s, qw_http_exchange *x);
 void qw_answer_messages(qw_server *s, qw_http_exchange *x);
+/** GET / and what is below /ui: the web page. */
+void qw_answer_ui(qw_server *s, qw_http_exchange *x);
+/** GET of the root path itself: to the page. */
+void qw_answer_ui_root(qw_server *s, qw_http_exchange *x);
 /** Take in what the engine has told, and send what can be sent. */
 void qw_generations_drain(qw_server *s);
 /** Withdraw what runs. */

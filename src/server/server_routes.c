@@ -11,6 +11,11 @@ static bool has_tokenizer_info(const qw_server_config *c)
     return c->has_tokenizer_info;
 }
 
+static bool has_ui(const qw_server_config *c)
+{
+    return c->has_ui;
+}
+
 static void answer_health(qw_server *s, qw_http_exchange *x)
 {
     qw_http_reply(x, s->is_unhealthy ? 503 : 200, NULL, NULL, 0);
@@ -201,6 +206,9 @@ static void answer_stored_response(qw_server *s, qw_http_exchange *x)
 }
 
 static const qw_route routes[] = {
+    {"/", "GET", qw_answer_ui, has_ui},
+    {"/ui/*", "GET", qw_answer_ui, has_ui},
+    {"", "GET", qw_answer_ui_root, has_ui}, // what --root-path leaves of itself
     {"/health", "GET", answer_health, NULL},
     {"/ping", "GET, POST", answer_health, NULL},
     {"/version", "GET", answer_version, NULL},
@@ -226,7 +234,7 @@ const qw_route *qw_route_find(const qw_server_config *config, const char *path)
     for (size_t i = 0; i < QW_ARRAY_LEN(routes); i++) {
         const qw_route *r = &routes[i];
         size_t n = strlen(r->path);
-        bool is_prefix = r->path[n - 1] == '*';
+        bool is_prefix = n > 0 && r->path[n - 1] == '*';
         bool fits = is_prefix ? strncmp(path, r->path, n - 1) == 0 && path[n - 1] != '\0'
                               : strcmp(path, r->path) == 0;
         if (fits && (!r->is_on || r->is_on(config))) return r;
@@ -249,6 +257,7 @@ qw_route_info qw_server_route(const qw_server_config *config, size_t i)
 {
     for (size_t j = 0; j < QW_ARRAY_LEN(routes); j++) {
         if (routes[j].is_on && !routes[j].is_on(config)) continue;
+        if (!*routes[j].path) continue;
         if (i-- == 0) return (qw_route_info){routes[j].path, routes[j].methods};
     }
     return (qw_route_info){0};
