@@ -85,4 +85,13 @@ QW_MUST_CHECK qw_status qw_safetensors_write_from(const char *path, const qw_sto
                                                   size_t n_metadata, qw_tensor_read_fn *read,
                                                   void *read_ctx, qw_error *err);
 
+/**
+ * For writers that fill in a file's data in an order of their own: append to the empty `header` all
+ * that comes before the data, as qw_safetensors_write writes it without metadata, and tell where
+ * each tensor's bytes begin behind it (begins[n]). `data` of the tensors is not looked at.
+ */
+QW_MUST_CHECK qw_status qw_safetensors_layout(qw_buf *header, size_t *begins,
+                                              const qw_stored_tensor *tensors, size_t n,
+                                              qw_error *err);
+
 #endif

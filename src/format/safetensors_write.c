@@ -75,10 +75,11 @@ static void write_entry(qw_buf *b, const qw_stored_tensor *t, size_t begin)
     qw_buf_printf(b, "],\"data_offsets\":[%zu,%zu]}", begin, begin + t->size);
 }
 
-// Length field, JSON and padding: everything before the data. `sorted` is in file order.
+// Length field, JSON and padding: everything before the data. `sorted` is in file order; `begins`
+// (may be NULL) gets the places of the data, in the order of `tensors`.
 static qw_status build_header(qw_buf *b, const qw_stored_tensor *const *sorted, size_t n,
                               const qw_safetensors_metadata *metadata, size_t n_metadata,
-                              qw_error *err)
+                              size_t *begins, const qw_stored_tensor *tensors, qw_error *err)
 {
     static const char room_for_length[8];
     qw_buf_append(b, room_for_length, 8);
@@ -88,6 +89,7 @@ static qw_status build_header(qw_buf *b, const qw_stored_tensor *const *sorted, 
     for (size_t i = 0; i < n; i++) {
         if (i || n_metadata) qw_buf_putc(b, ',');
         write_entry(b, sorted[i], begin);
+        if (begins) begins[sorted[i] - tensors] = begin;
         if (!qw_add_size(&begin, begin, sorted[i]->size))
             return qw_fail(err, QW_ERR_USAGE, "the tensors' sizes overflow");
     }
@@ -145,16 +147,14 @@ qw_status qw_safetensors_write(const char *path, const qw_stored_tensor *tensors
     return qw_safetensors_write_from(path, tensors, n, metadata, n_metadata, NULL, NULL, err);
 }
 
-qw_status qw_safetensors_write_from(const char *path, const qw_stored_tensor *tensors, size_t n,
-                                    const qw_safetensors_metadata *metadata, size_t n_metadata,
-                                    qw_tensor_read_fn *read, void *read_ctx, qw_error *err)
+// Check everything and put the tensors in file order: sorted[n], to be freed by the caller.
+static qw_status prepare(const qw_stored_tensor ***sorted_out, const qw_stored_tensor *tensors,
+                         size_t n, const qw_safetensors_metadata *metadata, size_t n_metadata,
+                         qw_error *err)
 {
-    const reader from = {read, read_ctx};
     qw_map names, keys;
     qw_map_init(&names);
     qw_map_init(&keys);
-    qw_buf header;
-    qw_buf_init(&header, QW_SAFETENSORS_MAX_HEADER + 8);
     const qw_stored_tensor **sorted = qw_mem_array(n, sizeof *sorted);
     qw_status st = QW_OK;
     if (!sorted) st = qw_fail_memory(err, n * sizeof *sorted, "the tensor table");
@@ -163,14 +163,41 @@ qw_status qw_safetensors_write_from(const char *path, const qw_stored_tensor *te
         sorted[i] = &tensors[i];
     }
     if (st == QW_OK) st = check_metadata(metadata, n_metadata, &keys, err);
-    if (st != QW_OK) goto out;
-    qsort(sorted, n, sizeof *sorted, compare_for_writing);
-    st = build_header(&header, sorted, n, metadata, n_metadata, err);
-    if (st == QW_OK) st = write_file(path, &header, sorted, n, &from, err);
-out:
-    qw_mem_free(sorted);
-    qw_buf_release(&header);
+    if (st == QW_OK) {
+        qsort(sorted, n, sizeof *sorted, compare_for_writing);
+        *sorted_out = sorted;
+    } else {
+        qw_mem_free(sorted);
+    }
     qw_map_release(&keys);
     qw_map_release(&names);
+    return st;
+}
+
+qw_status qw_safetensors_layout(qw_buf *header, size_t *begins, const qw_stored_tensor *tensors,
+                                size_t n, qw_error *err)
+{
+    const qw_stored_tensor **sorted;
+    qw_status st = prepare(&sorted, tensors, n, NULL, 0, err);
+    if (st != QW_OK) return st;
+    st = build_header(header, sorted, n, NULL, 0, begins, tensors, err);
+    qw_mem_free(sorted);
+    return st;
+}
+
+qw_status qw_safetensors_write_from(const char *path, const qw_stored_tensor *tensors, size_t n,
+                                    const qw_safetensors_metadata *metadata, size_t n_metadata,
+                                    qw_tensor_read_fn *read, void *read_ctx, qw_error *err)
+{
+    const reader from = {read, read_ctx};
+    const qw_stored_tensor **sorted;
+    qw_status st = prepare(&sorted, tensors, n, metadata, n_metadata, err);
+    if (st != QW_OK) return st;
+    qw_buf header;
+    qw_buf_init(&header, QW_SAFETENSORS_MAX_HEADER + 8);
+    st = build_header(&header, sorted, n, metadata, n_metadata, NULL, NULL, err);
+    if (st == QW_OK) st = write_file(path, &header, sorted, n, &from, err);
+    qw_buf_release(&header);
+    qw_mem_free(sorted);
     return st;
 }
