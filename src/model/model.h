@@ -106,6 +106,22 @@ void qw_model_forward(qw_model *m, const qw_model_step *step);
  */
 const float *qw_model_logits(qw_model *m, const int32_t *rows, int n_rows, size_t *stride);
 
+/** Where a layer's products take their inputs from. */
+typedef enum qw_tap_point {
+    QW_TAP_QKV,
+    QW_TAP_O,
+    QW_TAP_GATE_UP,
+    QW_TAP_DOWN,
+    QW_N_TAP_POINTS,
+} qw_tap_point;
+
+/** Sees the rows that go into a layer's products: x[n_rows][stride], for the call. */
+typedef void qw_model_tap_fn(void *ctx, int i_layer, qw_tap_point point, const float *x,
+                             size_t stride, int n_rows);
+/** Let `fn` listen from now on (NULL: nobody). Steps that replay a plan tell it nothing. For
+ *  calibration. */
+void qw_model_set_tap(qw_model *m, qw_model_tap_fn *fn, void *ctx);
+
 /** As qw_model_forward, but stops after the first `n_layers` layers (0: the embedding). Test aid.
  */
 void qw_model_forward_layers(qw_model *m, const qw_model_step *step, int n_layers);

@@ -4,6 +4,18 @@
 
 // Forward. `be` is the device that computes, or the recorder of a plan.
 
+static void tell(const qw_model *m, const qw_layer *l, qw_tap_point point, const float *x,
+                 size_t stride, int n_rows)
+{
+    if (m->tap) m->tap(m->tap_ctx, (int)(l - m->layers), point, x, stride, n_rows);
+}
+
+void qw_model_set_tap(qw_model *m, qw_model_tap_fn *fn, void *ctx)
+{
+    m->tap = fn;
+    m->tap_ctx = ctx;
+}
+
 static void attention_block(const qw_model *m, qw_backend *be, const qw_layer *l,
                             const qw_model_step *step, int i_layer)
 {
@@ -12,6 +24,7 @@ static void attention_block(const qw_model *m, qw_backend *be, const qw_layer *l
     float eps = (float)c->rms_norm_eps;
     op->rms_norm(be, m->normed, m->hidden_stride, m->hidden, m->hidden_stride, l->input_norm,
                  (int)c->hidden_size, eps, step->n_tokens, m->round);
+    tell(m, l, QW_TAP_QKV, m->normed, m->hidden_stride, step->n_tokens);
     op->linear(be, m->qkv, m->qkv_stride, m->normed, m->hidden_stride, &l->qkv, step->n_tokens,
                QW_EPILOGUE_STORE, m->round);
     op->norm_rope_store(be, &(qw_qkv_args){.qkv = m->qkv,
@@ -41,6 +54,7 @@ static void attention_block(const qw_model *m, qw_backend *be, const qw_layer *l
                                            .seqs = step->seqs,
                                            .n_seqs = step->n_seqs,
                                            .round = m->round});
+    tell(m, l, QW_TAP_O, m->heads, m->heads_stride, step->n_tokens);
     op->linear(be, m->hidden, m->hidden_stride, m->heads, m->heads_stride, &l->o, step->n_tokens,
                QW_EPILOGUE_RESIDUAL, m->round);
 }
@@ -52,8 +66,10 @@ static void mlp_block(const qw_model *m, qw_backend *be, const qw_layer *l, int 
     op->rms_norm(be, m->normed, m->hidden_stride, m->hidden, m->hidden_stride,
                  l->post_attention_norm, (int)c->hidden_size, (float)c->rms_norm_eps, n_tokens,
                  m->round);
+    tell(m, l, QW_TAP_GATE_UP, m->normed, m->hidden_stride, n_tokens);
     op->linear(be, m->mlp, m->mlp_stride, m->normed, m->hidden_stride, &l->gate_up, n_tokens,
                QW_EPILOGUE_SILU_MUL, m->round);
+    tell(m, l, QW_TAP_DOWN, m->mlp, m->mlp_stride, n_tokens);
     op->linear(be, m->hidden, m->hidden_stride, m->mlp, m->mlp_stride, &l->down, n_tokens,
                QW_EPILOGUE_RESIDUAL, m->round);
 }

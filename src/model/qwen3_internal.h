@@ -59,6 +59,9 @@ struct qw_model {
     float *cos, *sin;                        /* [max_tokens][head_dim / 2] */
     float *logit_in, *logit_normed, *logits; /* [max_logit_rows] */
 
+    qw_model_tap_fn *tap; /* NULL: nobody listens */
+    void *tap_ctx;
+
     qw_planned_steps planned;
     qw_step_stats stats; /* engine thread only */
 };
