@@ -13,6 +13,7 @@ extern const qw_command qw_cmd_bench_start;  /* likewise */
 extern const qw_command qw_cmd_chat;
 extern const qw_command qw_cmd_generate;
 extern const qw_command qw_cmd_plan;
+extern const qw_command qw_cmd_quantize;
 extern const qw_command qw_cmd_serve;
 extern const qw_command qw_cmd_tokenize;
 
