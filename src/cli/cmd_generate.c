@@ -132,6 +132,8 @@ static void warn_of_slips(const json_t *request)
                                         "continue_final_message",
                                         "max_completion_tokens",
                                         "top_logprobs",
+                                        "response_format",
+                                        "structured_outputs",
                                         "model",
                                         "stream",
                                         "user",
@@ -171,6 +173,7 @@ static qw_status job_prepare(job *j, const json_t *request, qw_error *err)
     if (st == QW_OK) st = qw_sampling_params_validate(&j->params, &limits, NULL, err);
     if (st == QW_OK && j->params.n_bad_words > 0)
         st = qw_frontend_bad_words(&r->session.frontend, &j->params, err);
+    if (st == QW_OK) st = qw_frontend_grammar(&r->session.frontend, request, &j->params, NULL, err);
     if (st == QW_OK && j->params.n_stop > 0)
         st = qw_frontend_need_tokenizer(&r->session.frontend, err);
     return st;

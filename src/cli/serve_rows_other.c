@@ -27,7 +27,7 @@
 #define NO_TRANSFER "KV caches are not sent to other servers; run one server"
 #define OTHER_MODEL "it is for models that do not run here"
 #define HOST_MEMORY "all memory is host memory; --gpu-memory-utilization divides it"
-#define NO_GRAMMAR "not built yet: requests with structured outputs are refused"
+#define OWN_GRAMMAR "structured outputs have one backend, and requests set the rest"
 #define NO_TRACES "traces are not written; /metrics has the numbers"
 #define GONE "vLLM has removed it"
 
@@ -78,7 +78,7 @@ static const qw_opt rows[] = {
     ROW("use_tqdm_on_load", QW_OPT_BOOL, "LoadConfig", INERT, "loading takes a moment"),
 
     // StructuredOutputsConfig
-    ROW("structured_outputs_config", QW_OPT_JSON, "StructuredOutputsConfig", WARNED, NO_GRAMMAR),
+    ROW("structured_outputs_config", QW_OPT_JSON, "StructuredOutputsConfig", WARNED, OWN_GRAMMAR),
     ROW("reasoning_config", QW_OPT_JSON, "StructuredOutputsConfig", INERT,
         "the markers are those of the chat template"),
     ROW("reasoning_parser_plugin", QW_OPT_STR, "StructuredOutputsConfig", REFUSED, PYTHON),
@@ -244,7 +244,7 @@ static const qw_opt rows[] = {
     OLD_ROW("use_v2_block_manager", QW_OPT_FLAG, GONE ": there is one block manager"),
     OLD_ROW("num_scheduler_steps", QW_OPT_INT, GONE ": --async-scheduling overlaps steps"),
     OLD_ROW("multi_step_stream_outputs", QW_OPT_STR, GONE),
-    OLD_ROW("guided_decoding_backend", QW_OPT_STR, GONE ", and structured outputs are " NO_GRAMMAR),
+    OLD_ROW("guided_decoding_backend", QW_OPT_STR, GONE "; " OWN_GRAMMAR),
     OLD_ROW("rope_scaling", QW_OPT_JSON, GONE ": taken as --hf-overrides.rope_scaling"),
     OLD_ROW("rope_theta", QW_OPT_FLOAT, GONE ": taken as --hf-overrides.rope_theta"),
     OLD_ROW("disable_frontend_multiprocessing", QW_OPT_FLAG, GONE ": there is one process"),

@@ -36,6 +36,8 @@ struct qw_engine {
     qw_request *requests[N_BUCKETS]; /* not done, by id */
     uint64_t seed, n_arrivals;
     int32_t eos_token_id, think_start_id, think_end_id;
+    int32_t *eos_ids; /* [n_eos_ids] the tokenizer's and those of generation_config.json */
+    size_t n_eos_ids;
     uint64_t n_steps, n_prompt_tokens, n_generated_tokens;
     qw_step_facts last_step;
     qw_step_stats step_stats; /* a copy: the model's own changes while a step runs */
@@ -137,6 +139,17 @@ static qw_status open_steps(qw_engine *e, const qw_engine_setup *s, qw_error *er
     return st == QW_OK ? qw_executor_new(&e->executor, &args, err) : st;
 }
 
+static qw_status collect_eos_ids(qw_engine *e, qw_error *err)
+{
+    const qw_generation_config *g = &e->generation;
+    e->eos_ids = qw_mem_array(g->n_eos_token_ids + 1, sizeof *e->eos_ids);
+    if (!e->eos_ids) return qw_fail_memory(err, g->n_eos_token_ids * sizeof *e->eos_ids, "ids");
+    if (e->eos_token_id >= 0) e->eos_ids[e->n_eos_ids++] = e->eos_token_id;
+    for (size_t i = 0; i < g->n_eos_token_ids; i++)
+        e->eos_ids[e->n_eos_ids++] = g->eos_token_ids[i];
+    return QW_OK;
+}
+
 static qw_status open_engine(qw_engine *e, const qw_engine_options *o, qw_error *err)
 {
     qw_engine_setup s;
@@ -157,6 +170,7 @@ static qw_status open_engine(qw_engine *e, const qw_engine_options *o, qw_error 
             qw_kv_cache_init(&e->kv, &s.layout, e->config.num_hidden_layers, e->plan.n_blocks, err);
     if (st == QW_OK && o->enable_prefix_caching) st = qw_kv_cache_add_prefixes(&e->kv, err);
     if (st == QW_OK) st = plan_steps(e, o, s.scheduler_limits.max_num_seqs, err);
+    if (st == QW_OK) st = collect_eos_ids(e, err);
     if (st == QW_OK) st = open_sampling(e, o, err);
     return st == QW_OK ? open_steps(e, &s, err) : st;
 }
@@ -357,6 +371,8 @@ static qw_status add_child(qw_engine *e, qw_request *r, int32_t child, const int
         .n_prompt = (size_t)r->n_prompt,
         .stop_ids = r->stop_ids,
         .n_stop_ids = r->n_stop_ids,
+        .eos_ids = e->eos_ids,
+        .n_eos_ids = e->n_eos_ids,
         .think_start_id = e->think_start_id,
         .think_end_id = e->think_end_id,
         .seed = qw_sampler_seed(&r->params, e->seed, r->id, (uint64_t)child),
@@ -695,6 +711,7 @@ void qw_engine_close(qw_engine *e)
     for (int i = 0; i < 2; i++) qw_batch_release(&e->batches[i]);
     qw_sampler_free(e->sampler);
     qw_mem_free(e->logprobs);
+    qw_mem_free(e->eos_ids);
     qw_kv_cache_release(&e->kv);
     qw_model_free(e->model);
     qw_backend_close(e->be);

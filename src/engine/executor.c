@@ -24,7 +24,8 @@ static void sample(qw_executor *x, qw_batch *b, int32_t i, const float *logits)
     const qw_sequence *seq = b->sequences[s->i_seq];
     qw_error *err = &b->errors[i];
     int32_t id = -1;
-    s->status = qw_sampler_sample(&id, sampler, seq->sampler, logits, err);
+    s->status = qw_sampler_constrain(&logits, sampler, seq->sampler, logits, err);
+    if (s->status == QW_OK) s->status = qw_sampler_sample(&id, sampler, seq->sampler, logits, err);
     if (s->status == QW_OK && seq->logprobs) {
         qw_logprob *row = seq->logprobs + (size_t)b->i_logprobs * seq->n_logprobs;
         s->status = qw_logprobs_row(row, sampler, logits, id, seq->request->params.logprobs, err);

@@ -1,6 +1,7 @@
 #include "engine/frontend.h"
 
 #include "base/mem.h"
+#include "grammar/grammar_request.h"
 
 // A missing tokenizer or template is remembered as a sentence; everything else ends the opening.
 static qw_status remember_missing(qw_error *kept, qw_status st, const qw_error *why)
@@ -19,6 +20,7 @@ qw_status qw_frontend_open(qw_frontend *out, const char *model_dir, const char *
         qw_tokenizer_open(&f.tokenizer, tokenizer_dir ? tokenizer_dir : model_dir, cache_dir, &why);
     // A directory that was named must have one.
     if (!tokenizer_dir) st = remember_missing(&f.no_tokenizer, st, &why);
+    if (st == QW_OK && f.tokenizer) st = qw_grammar_cache_new(&f.grammars, f.tokenizer, &why);
     if (st == QW_OK) {
         st = qw_chat_prompt_open(&f.chat, tokenizer_dir ? tokenizer_dir : model_dir, chat_template,
                                  &why);
@@ -34,6 +36,7 @@ qw_status qw_frontend_open(qw_frontend *out, const char *model_dir, const char *
 
 void qw_frontend_close(qw_frontend *f)
 {
+    qw_grammar_cache_free(f->grammars);
     qw_tokenizer_close(f->tokenizer);
     qw_chat_prompt_close(f->chat);
     *f = (qw_frontend){0};
@@ -135,5 +138,18 @@ qw_status qw_frontend_bad_words(const qw_frontend *f, qw_sampling_params *params
     qw_status st = QW_OK;
     for (size_t i = 0; i < params->n_bad_words && st == QW_OK; i++)
         st = add_spellings(f, params, params->bad_words[i], err);
+    return st;
+}
+
+qw_status qw_frontend_grammar(const qw_frontend *f, const json_t *request,
+                              qw_sampling_params *params, const char **param, qw_error *err)
+{
+    qw_grammar_request r;
+    qw_status st = qw_grammar_request_read(&r, request, err);
+    if (st == QW_OK && r.has_grammar) st = qw_frontend_need_tokenizer(f, err);
+    if (st == QW_OK && r.has_grammar)
+        st = qw_grammar_cache_get(f->grammars, &params->grammar, &r.spec, err);
+    if (param) *param = r.param;
+    qw_grammar_request_release(&r);
     return st;
 }

@@ -4,6 +4,7 @@
 #include "engine/sampling_params.h"
 #include "format/chat_prompt.h"
 #include "format/tokenizer.h"
+#include "grammar/grammar.h"
 
 /**
  * From what a user sends to token ids: tokenizer and chat template of a model. Read-only after
@@ -11,6 +12,7 @@
  */
 typedef struct qw_frontend {
     qw_tokenizer *tokenizer;        /* NULL: the checkpoint has none */
+    qw_grammar_cache *grammars;     /* NULL: without a tokenizer */
     qw_chat_prompt *chat;           /* NULL: the checkpoint has no chat template */
     qw_error no_tokenizer, no_chat; /* why not */
 } qw_frontend;
@@ -38,5 +40,14 @@ QW_MUST_CHECK qw_status qw_frontend_prompt_ids(const qw_frontend *f, const json_
 /** Fill params->bad_word_ids from params->bad_words: each word with and without a leading space. */
 QW_MUST_CHECK qw_status qw_frontend_bad_words(const qw_frontend *f, qw_sampling_params *params,
                                               qw_error *err);
+
+/**
+ * Compile what a request asks for in response_format, structured_outputs or guided_* into
+ * params->grammar, which is NULL. On failure *param (may be NULL) names the field. Takes
+ * milliseconds: for worker threads.
+ */
+QW_MUST_CHECK qw_status qw_frontend_grammar(const qw_frontend *f, const json_t *request,
+                                            qw_sampling_params *params, const char **param,
+                                            qw_error *err);
 
 #endif

@@ -15,6 +15,8 @@ struct qw_sampler {
     size_t n_ids;     /* the first of them that are tokens */
     qw_topk topk;     /* over n_ids: what may be chosen */
     qw_topk row_topk; /* over n_vocab: what the model said, for logprobs */
+    float *left;      /* [n_vocab] logits that a grammar has left */
+    uint32_t *mask;   /* [qw_mask_words(n_ids)] of a grammar */
     float *edited;    /* [n_ids] logits after masks, bias and penalties */
     float *p;         /* [n_ids] probabilities of the survivors, relative to the best token's */
     int32_t *ids;     /* [n_vocab] the survivors, or the candidates of a row */
@@ -34,10 +36,12 @@ qw_status qw_sampler_new(qw_sampler **out, size_t n_vocab, size_t n_valid_ids, q
     if (status != QW_OK) goto out;
     s->n_vocab = n_vocab;
     s->n_ids = n_valid_ids;
+    s->left = qw_mem_array(n_vocab, sizeof *s->left);
+    s->mask = qw_mem_array(qw_mask_words(n_valid_ids), sizeof *s->mask);
     s->edited = qw_mem_array(n_valid_ids, sizeof *s->edited);
     s->p = qw_mem_array(n_valid_ids, sizeof *s->p);
     s->ids = qw_mem_array(n_vocab, sizeof *s->ids);
-    if (!s->edited || !s->p || !s->ids) {
+    if (!s->left || !s->mask || !s->edited || !s->p || !s->ids) {
         status = qw_fail(err, QW_ERR_NO_MEMORY, "cannot allocate a sampler for %zu token ids",
                          n_valid_ids);
         goto out;
@@ -54,6 +58,8 @@ void qw_sampler_free(qw_sampler *s)
     if (!s) return;
     qw_topk_release(&s->topk);
     qw_topk_release(&s->row_topk);
+    qw_mem_free(s->left);
+    qw_mem_free(s->mask);
     qw_mem_free(s->edited);
     qw_mem_free(s->p);
     qw_mem_free(s->ids);
@@ -76,6 +82,55 @@ static qw_status scan_model_row(float *max, qw_topk *topk, const float *logits, 
     if (found == -INFINITY)
         return qw_fail(err, QW_ERR_DEVICE, "the model produced no logit above minus infinity");
     *max = found;
+    return QW_OK;
+}
+
+// ---- step 1: the grammar ----
+
+static void set_mask_bit(qw_sampler *s, int32_t id, bool on)
+{
+    if (id < 0 || (size_t)id >= s->n_ids) return;
+    uint32_t bit = 1u << (id % 32);
+    s->mask[id / 32] = on ? s->mask[id / 32] | bit : s->mask[id / 32] & ~bit;
+}
+
+// Words of 32 tokens: mostly all or none of them may come.
+static void apply_mask(qw_sampler *s, const float *logits)
+{
+    size_t n_words = s->n_ids / 32;
+    for (size_t w = 0; w < n_words; w++) {
+        float *to = s->left + w * 32;
+        const float *from = logits + w * 32;
+        uint32_t bits = s->mask[w];
+        if (bits == UINT32_MAX) {
+            memcpy(to, from, 32 * sizeof *to);
+            continue;
+        }
+        for (int i = 0; i < 32; i++) to[i] = -INFINITY;
+        for (; bits; bits &= bits - 1) to[__builtin_ctz(bits)] = from[__builtin_ctz(bits)];
+    }
+    for (size_t i = n_words * 32; i < s->n_vocab; i++)
+        s->left[i] = i < s->n_ids && (s->mask[i / 32] >> (i % 32) & 1) ? logits[i] : -INFINITY;
+}
+
+qw_status qw_sampler_constrain(const float **out, qw_sampler *s, const qw_sampler_state *st,
+                               const float *logits, qw_error *err)
+{
+    size_t n_allowed;
+    *out = logits;
+    if (st->phase == QW_PHASE_FREE || st->phase == QW_PHASE_THINKING) return QW_OK;
+    qw_status status = qw_matcher_mask(st->matcher, s->mask, s->n_ids, &n_allowed, err);
+    if (status != QW_OK) return status;
+    bool may_end = qw_matcher_may_end(st->matcher);
+    for (size_t i = 0; i < st->n_eos_ids; i++) set_mask_bit(s, st->eos_ids[i], may_end);
+    for (size_t i = 0; i < st->n_stop_ids && may_end; i++) set_mask_bit(s, st->stop_ids[i], true);
+    if (st->phase == QW_PHASE_MAY_THINK) set_mask_bit(s, st->think_start_id, true);
+    if (n_allowed == 0 && st->n_eos_ids + st->n_stop_ids == 0)
+        return qw_fail(err, QW_ERR_USAGE,
+                       "the text that the grammar allows is complete, and the model has no token "
+                       "that ends a text");
+    apply_mask(s, logits);
+    *out = s->left;
     return QW_OK;
 }
 
@@ -310,8 +365,8 @@ qw_status qw_sampler_sample(int32_t *out, qw_sampler *s, const qw_sampler_state 
         QW_ASSERT(!has_nan);
         if (max == -INFINITY)
             return qw_fail(err, QW_ERR_USAGE,
-                           "no token is left to choose from: allowed_token_ids, bad_words and "
-                           "min_tokens exclude all of them");
+                           "no token is left to choose from: allowed_token_ids, bad_words, "
+                           "min_tokens and the grammar exclude all of them");
     }
     if (qw_sampler_must_end_thinking(st) && is_valid(s, st->think_end_id)) { // step 7
         *out = st->think_end_id;

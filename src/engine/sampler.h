@@ -4,9 +4,9 @@
 #include "engine/sampling_params.h"
 
 /**
- * Chooses tokens: http-api.md 2.2 steps 3 to 12, in that order, on one row of logits at a time. A
- * result depends only on the row, the request's parameters, its tokens so far and its seed; not on
- * the batch or on threads.
+ * Chooses tokens: http-api.md 2.2 steps 1 and 3 to 12, in that order, on one row of logits at a
+ * time. A result depends only on the row, the request's parameters, its tokens so far and its seed;
+ * not on the batch or on threads.
  *
  * A sampler is scratch memory for one row length; each thread that samples needs its own. It and
  * qw_logprobs_row allocate nothing after qw_sampler_new.
@@ -34,6 +34,9 @@ typedef struct qw_sampler_sequence {
     const int32_t *stop_ids; /* [n_stop_ids] masked before min_tokens: EOS ids and stop_token_ids;
                                 borrowed for the state's life */
     size_t n_stop_ids;
+    const int32_t *eos_ids; /* [n_eos_ids] that may end a grammar's text, with ignore_eos too;
+                               borrowed for the state's life */
+    size_t n_eos_ids;
     int32_t think_start_id, think_end_id; /* of a thinking block, for thinking_token_budget */
     uint64_t seed;                        /* the child's: qw_sampler_seed */
     size_t max_output;                    /* most tokens that will be accepted */
@@ -52,6 +55,14 @@ void qw_sampler_state_free(qw_sampler_state *st);
 uint64_t qw_sampler_seed(const qw_sampling_params *params, uint64_t base_seed, uint64_t arrival,
                          uint64_t i_child);
 
+/**
+ * Step 1: what the request's grammar leaves of a row. *out is `logits` itself when there is nothing
+ * to take away, else a row of the sampler's, valid until the next call. The other functions are
+ * then given this row, so logprobs show what was left. Errors concern this sequence alone.
+ */
+QW_MUST_CHECK qw_status qw_sampler_constrain(const float **out, qw_sampler *s,
+                                             const qw_sampler_state *st, const float *logits,
+                                             qw_error *err);
 /**
  * Choose the next token from `logits` [n_vocab], which is not changed. The token is not yet part of
  * the sequence: qw_sampler_state_accept adds it. Errors concern this sequence alone: NaN or

@@ -72,6 +72,8 @@ qw_status qw_sampler_state_create(qw_sampler_state **out, size_t n_valid_ids,
     st->think_start_id = seq->think_start_id;
     st->think_end_id = seq->think_end_id;
     st->is_thinking = seq->params->starts_thinking;
+    st->eos_ids = seq->eos_ids;
+    st->n_eos_ids = seq->n_eos_ids;
     qw_map_init(&st->seen_index);
 
     size_t longest = longest_bad_word(seq->params);
@@ -84,6 +86,13 @@ qw_status qw_sampler_state_create(qw_sampler_state **out, size_t n_valid_ids,
         }
     }
     if (qw_sampler_has_penalty(seq->params)) status = alloc_penalties(st, seq, err);
+    if (status == QW_OK && seq->params->grammar) {
+        static const qw_grammar_phase first[] = {[QW_GRAMMAR_AT_ONCE] = QW_PHASE_BOUND,
+                                                 [QW_GRAMMAR_AFTER_THINKING] = QW_PHASE_THINKING,
+                                                 [QW_GRAMMAR_MAY_THINK] = QW_PHASE_MAY_THINK};
+        st->phase = st->think_end_id < 0 ? QW_PHASE_BOUND : first[seq->params->grammar_start];
+        status = qw_matcher_new(&st->matcher, seq->params->grammar, err);
+    }
     if (status != QW_OK) goto out;
     *out = st;
     st = NULL;
@@ -95,6 +104,7 @@ out:
 void qw_sampler_state_free(qw_sampler_state *st)
 {
     if (!st) return;
+    qw_matcher_free(st->matcher);
     qw_map_release(&st->seen_index);
     qw_mem_free(st->seen);
     qw_mem_free(st->recent);
@@ -120,12 +130,39 @@ static void follow_thinking(qw_sampler_state *st, int32_t id)
     }
 }
 
+static bool is_one_of(int32_t id, const int32_t *ids, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] == id) return true;
+    return false;
+}
+
+// Tokens that were sampled under the mask are always accepted; forced ones, of a thinking budget,
+// come in other phases.
+static void follow_grammar(qw_sampler_state *st, int32_t id)
+{
+    qw_error ignored;
+    if (st->phase == QW_PHASE_THINKING && id == st->think_end_id) {
+        st->phase = QW_PHASE_BOUND;
+    } else if (st->phase == QW_PHASE_MAY_THINK && id == st->think_start_id) {
+        st->phase = QW_PHASE_THINKING;
+    } else if (st->phase == QW_PHASE_MAY_THINK || st->phase == QW_PHASE_BOUND) {
+        st->phase = QW_PHASE_BOUND;
+        bool ends =
+            is_one_of(id, st->eos_ids, st->n_eos_ids) ||
+            (is_one_of(id, st->stop_ids, st->n_stop_ids) && qw_matcher_may_end(st->matcher));
+        if (ends || qw_matcher_accept(st->matcher, id, &ignored) != QW_OK)
+            st->phase = QW_PHASE_FREE;
+    }
+}
+
 void qw_sampler_state_accept(qw_sampler_state *st, int32_t id)
 {
     QW_ASSERT(st->n_output < st->max_output);
     st->n_output++;
     note_token(st, id, 1);
     follow_thinking(st, id);
+    follow_grammar(st, id);
     if (st->max_recent == 0) return;
     if (st->n_recent == st->max_recent) {
         st->n_recent--;

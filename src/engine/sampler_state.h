@@ -3,8 +3,17 @@
 
 #include "base/map.h"
 #include "engine/sampler.h"
+#include "grammar/matcher.h"
 
 // The inside of qw_sampler_state, for sampler.c.
+
+/** Where an answer stands to its grammar. */
+typedef enum qw_grammar_phase {
+    QW_PHASE_FREE,      /* no grammar, or the answer has been ended */
+    QW_PHASE_THINKING,  /* from the end of thinking on */
+    QW_PHASE_MAY_THINK, /* the grammar's beginning, or that of thinking */
+    QW_PHASE_BOUND,
+} qw_grammar_phase;
 
 /** A token of the prompt or the output; kept only when a penalty is on. */
 typedef struct qw_seen_token {
@@ -27,6 +36,11 @@ struct qw_sampler_state {
     int32_t think_start_id, think_end_id;
     bool is_thinking;  /* inside a thinking block */
     size_t n_thinking; /* tokens in it */
+
+    qw_grammar_phase phase;
+    qw_matcher *matcher;    /* NULL: no grammar */
+    const int32_t *eos_ids; /* [n_eos_ids] borrowed: say that a grammar's text is complete */
+    size_t n_eos_ids;
 
     int32_t *recent; /* the last output tokens, as many as the longest bad word needs */
     size_t n_recent, max_recent;

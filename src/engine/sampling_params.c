@@ -113,6 +113,7 @@ void qw_sampling_params_release(qw_sampling_params *p)
     qw_mem_free(p->stop_token_ids);
     qw_mem_free(p->logit_bias);
     qw_mem_free(p->allowed_token_ids);
+    qw_grammar_unref(p->grammar);
     qw_sampling_params_init(p);
 }
 
@@ -167,6 +168,7 @@ qw_status qw_sampling_params_copy(qw_sampling_params *out, const qw_sampling_par
     copy.logit_bias = NULL;
     copy.bad_word_ids = NULL;
     copy.n_bad_word_ids = 0;
+    if (copy.grammar) (void)qw_grammar_ref(copy.grammar);
     bool whole =
         copy_strings(&copy.stop, p->stop, p->n_stop) &&
         copy_strings(&copy.bad_words, p->bad_words, p->n_bad_words) &&

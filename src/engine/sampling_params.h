@@ -5,6 +5,7 @@
 #include "base/status.h"
 #include "base/str.h"
 #include "format/json.h"
+#include "grammar/grammar.h"
 
 /** One entry of logit_bias. */
 typedef struct qw_logit_bias {
@@ -17,6 +18,13 @@ typedef struct qw_token_seq {
     int32_t *ids;
     size_t len;
 } qw_token_seq;
+
+/** From where on an answer has to follow its grammar. */
+typedef enum qw_grammar_start {
+    QW_GRAMMAR_AT_ONCE,
+    QW_GRAMMAR_AFTER_THINKING, /* the answer begins inside of a thinking block */
+    QW_GRAMMAR_MAY_THINK,      /* the answer may begin with a thinking block */
+} qw_grammar_start;
 
 /**
  * How a request's tokens are chosen and when they end. Names, meanings and ranges are those of the
@@ -55,6 +63,8 @@ typedef struct qw_sampling_params {
     size_t n_bad_word_ids;
     int64_t thinking_token_budget; /* tokens in a thinking block before its end is forced; -1: any
                                       number */
+    qw_grammar *grammar;           /* one reference, set by whoever has the tokenizer; NULL: none */
+    qw_grammar_start grammar_start; /* without ids of a thinking block: at once */
     bool starts_thinking; /* the prompt ends inside an open thinking block; set by whoever made it
                            */
 } qw_sampling_params;

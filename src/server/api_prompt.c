@@ -230,6 +230,11 @@ qw_status qw_api_request_prompt(qw_api_prompt *out, qw_api_request *r, size_t i,
         if (st == QW_OK && (st = qw_frontend_bad_words(cfg->frontend, &r->params, &why)) != QW_OK)
             (void)qw_api_fail_with(err, st, &why, "bad_words");
     }
+    if (i == 0 && st == QW_OK && !r->params.grammar) {
+        const char *param = NULL;
+        st = qw_frontend_grammar(cfg->frontend, r->body, &r->params, &param, &why);
+        if (st != QW_OK) (void)qw_api_fail_with(err, st, &why, param);
+    }
     if (st == QW_OK)
         st = r->kind == QW_API_CHAT ? qw_api_prompt_chat(r, cfg, &p, err)
                                     : make_completion(r, prompt_at(r, i), cfg, &p, err);

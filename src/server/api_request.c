@@ -42,6 +42,8 @@ static const qw_field common_fields[] = {
     {"guided_regex", .type = QW_FIELD_ANY},
     {"guided_choice", .type = QW_FIELD_ANY},
     {"guided_grammar", .type = QW_FIELD_ANY},
+    {"guided_json_object", .type = QW_FIELD_ANY},
+    {"guided_whitespace_pattern", .type = QW_FIELD_ANY},
     {"echo", .type = QW_FIELD_BOOL},
     {"add_special_tokens", .type = QW_FIELD_BOOL, .not_null = true},
     {"priority", .type = QW_FIELD_INT, .not_null = true},
@@ -261,16 +263,6 @@ qw_status qw_api_check_model(const qw_api_config *cfg, const json_t *body, qw_ap
 
 qw_status qw_api_check_features(const json_t *body, qw_api_error *err)
 {
-    static const char *const constraints[] = {"structured_outputs", "guided_json", "guided_regex",
-                                              "guided_choice", "guided_grammar"};
-    qw_str type = qw_api_str(json_object_get(body, "response_format"), "type");
-    if (type.ptr && !qw_str_is(type, "text"))
-        return qw_api_fail(err, QW_FAULT_UNSUPPORTED, NULL,
-                           "response_format of type '%.40s' is not implemented yet", type.ptr);
-    for (size_t i = 0; i < QW_ARRAY_LEN(constraints); i++)
-        if (json_object_get(body, constraints[i]))
-            return qw_api_fail(err, QW_FAULT_UNSUPPORTED, NULL, "%s is not implemented yet",
-                               constraints[i]);
     if (qw_api_bool(body, "use_beam_search", false))
         return qw_api_fail(err, QW_FAULT_UNSUPPORTED, NULL, "use_beam_search is not implemented");
     return QW_OK;

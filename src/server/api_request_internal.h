@@ -20,7 +20,7 @@ QW_MUST_CHECK qw_status qw_api_check_rules(const json_t *body, qw_api_error *err
 QW_MUST_CHECK qw_status qw_api_check_model(const qw_api_config *cfg, const json_t *body,
                                            qw_api_error *err);
 
-/** Refuse what is not built yet: structured output, beam search. The one place to plug it in. */
+/** Refuse what is not built: beam search. */
 QW_MUST_CHECK qw_status qw_api_check_features(const json_t *body, qw_api_error *err);
 
 /**

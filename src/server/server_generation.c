@@ -160,6 +160,9 @@ static qw_status make_job(qw_generation *g, size_t i)
     job->n_prompt = p->ids.len;
     job->params.max_tokens = p->max_tokens;
     job->params.thinking_token_budget = r->thinking_token_budget;
+    if (p->thinking != QW_REASONING_CONTENT)
+        job->params.grammar_start =
+            p->thinking == QW_REASONING_THINKING ? QW_GRAMMAR_AFTER_THINKING : QW_GRAMMAR_MAY_THINK;
     job->params.starts_thinking = p->thinking == QW_REASONING_THINKING;
     job->options =
         (qw_submit_options){.priority = (int32_t)r->priority, .cache_salt = r->cache_salt.ptr};

@@ -230,12 +230,6 @@ static const wrong_body wrong_bodies[] = {
     {C("\"chat_template\":\"{{ x }}\""), REFUSED, NULL, "--trust-request-chat-template"},
     {C("\"chat_template_kwargs\":{\"chat_template\":\"{{ x }}\"}"), REFUSED, NULL,
      "--trust-request-chat-template"},
-    {C("\"response_format\":{\"type\":\"json_object\"}"), LATER, NULL, "response_format"},
-    {C("\"response_format\":{\"type\":\"structural_tag\"}"), LATER, NULL, "response_format"},
-    {C("\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"schema\":{}}}"), LATER,
-     NULL, "response_format"},
-    {C("\"structured_outputs\":{\"regex\":\"a\"}"), LATER, NULL, "structured_outputs"},
-    {C("\"guided_choice\":[\"a\"]"), LATER, NULL, "guided_choice"},
     {C("\"use_beam_search\":true"), LATER, NULL, "use_beam_search"},
     {C("\"thinking_token_budget\":5"), REFUSED, "thinking_token_budget", "no reasoning parser"},
     {C("\"thinking_token_budget\":-2"), REFUSED, "thinking_token_budget", "got -2."},
@@ -312,7 +306,6 @@ static const wrong_body wrong_bodies[] = {
     {P("\"cache_salt\":\"\""), SCHEMA, "cache_salt", "non-empty"},
     {P("\"temperature\":-1"), REFUSED, "temperature", "non-negative"},
     {P("\"n\":2,\"temperature\":0"), REFUSED, "n", "greedy"},
-    {P("\"response_format\":{\"type\":\"json_object\"}"), LATER, NULL, "response_format"},
 };
 
 static void check_wrong(const wrong_body *w)
