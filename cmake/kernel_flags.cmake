@@ -4,9 +4,10 @@
 # Where they lie: src/backend/cpu/${QW_KERNEL_DIR}, src/bench/${QW_KERNEL_DIR}.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set(QW_KERNEL_DIR x86)
-  set(levels avx2 avx512 avx512bf16)
+  set(levels avx2 avx512 vnni avx512bf16)
   set(flags_avx2 "-mavx2 -mfma -mf16c")
   set(flags_avx512 "-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512")
+  set(flags_vnni "${flags_avx512} -mavx512vnni")
   set(flags_avx512bf16 "${flags_avx512} -mavx512bf16")
 else()
   set(QW_KERNEL_DIR arm)

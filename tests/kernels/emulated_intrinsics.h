@@ -27,6 +27,7 @@
 #define __m512d simde__m512d
 #define __m512i simde__m512i
 #define _mm512_add_epi32 simde_mm512_add_epi32
+#define _mm512_add_epi16 simde_mm512_add_epi16
 #define _mm512_add_ps simde_mm512_add_ps
 #define _mm512_and_si512 simde_mm512_and_si512
 #define _mm512_castpd_ps simde_mm512_castpd_ps
@@ -36,26 +37,35 @@
 #define _mm512_castsi512_ps simde_mm512_castsi512_ps
 #undef _mm512_cmp_ps_mask
 #define _mm512_cmp_ps_mask simde_mm512_cmp_ps_mask
+#define _mm512_cvtsepi32_epi8 simde_mm512_cvtsepi32_epi8
 #define _mm512_cvtepi64_epi32 simde_mm512_cvtepi64_epi32
+#define _mm512_dpbusd_epi32 simde_mm512_dpbusd_epi32
 #define _mm512_div_ps simde_mm512_div_ps
 #undef _mm512_extractf64x4_pd
 #define _mm512_extractf64x4_pd simde_mm512_extractf64x4_pd
 #define _mm512_fmadd_ps simde_mm512_fmadd_ps
 #define _mm512_loadu_ps simde_mm512_loadu_ps
 #define _mm512_loadu_si512 simde_mm512_loadu_si512
+#define _mm512_madd_epi16 simde_mm512_madd_epi16
+#define _mm512_maddubs_epi16 simde_mm512_maddubs_epi16
 #define _mm512_mask_blend_epi32 simde_mm512_mask_blend_epi32
 #define _mm512_mask_blend_ps simde_mm512_mask_blend_ps
+#define _mm512_max_epi32 simde_mm512_max_epi32
 #define _mm512_max_ps simde_mm512_max_ps
+#define _mm512_min_epi32 simde_mm512_min_epi32
+#define _mm512_min_ps simde_mm512_min_ps
 #define _mm512_mul_ps simde_mm512_mul_ps
 #define _mm512_or_si512 simde_mm512_or_si512
 #define _mm512_set1_epi32 simde_mm512_set1_epi32
 #define _mm512_set1_ps simde_mm512_set1_ps
 #define _mm512_setzero_ps simde_mm512_setzero_ps
 #define _mm512_slli_epi32 simde_mm512_slli_epi32
+#define _mm512_srli_epi16 simde_mm512_srli_epi16
 #define _mm512_srli_epi32 simde_mm512_srli_epi32
 #define _mm512_srli_epi64 simde_mm512_srli_epi64
 #define _mm512_storeu_ps simde_mm512_storeu_ps
 #define _mm512_storeu_si512 simde_mm512_storeu_si512
+#define _mm512_sub_epi32 simde_mm512_sub_epi32
 #define _mm512_sub_ps simde_mm512_sub_ps
 
 // Not in SIMDe 0.7.4, written after the descriptions in Intel's intrinsics guide.
@@ -63,6 +73,7 @@
 #define _mm512_roundscale_ps(a, mode) emulated_round_ps(a)
 #define _mm512_cvtps_epi32 emulated_cvtps_epi32
 #define _mm512_cvtepi32_epi16 emulated_cvtepi32_epi16
+#define _mm512_cvtepi32_ps emulated_cvtepi32_ps
 #define _mm512_cvtph_ps emulated_cvtph_ps
 #define _mm512_maskz_loadu_ps emulated_maskz_loadu_ps
 #define _mm512_mask_storeu_ps emulated_mask_storeu_ps
@@ -97,6 +108,17 @@ EMULATED __m256i emulated_cvtepi32_epi16(__m512i a)
     __m256i r;
     memcpy(x, &a, sizeof x);
     for (int i = 0; i < 16; i++) y[i] = (uint16_t)x[i];
+    memcpy(&r, y, sizeof r);
+    return r;
+}
+
+EMULATED __m512 emulated_cvtepi32_ps(__m512i a)
+{
+    int32_t x[16];
+    float y[16];
+    __m512 r;
+    memcpy(x, &a, sizeof x);
+    for (int i = 0; i < 16; i++) y[i] = (float)x[i];
     memcpy(&r, y, sizeof r);
     return r;
 }

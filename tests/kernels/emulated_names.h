@@ -21,4 +21,16 @@
 #define qw_attention_bf16_avx512bf16 emulated_attention_bf16_avx512bf16
 #define qw_attention_f32_avx512bf16 emulated_attention_f32_avx512bf16
 
+#define qw_gemm_i8_avx512 emulated_gemm_i8_avx512
+#define qw_gemm_i4_avx512 emulated_gemm_i4_avx512
+#define qw_gemm_i8_f32_avx512 emulated_gemm_i8_f32_avx512
+#define qw_gemm_i4_f32_avx512 emulated_gemm_i4_f32_avx512
+#define qw_widen_i8_avx512 emulated_widen_i8_avx512
+#define qw_quantize_avx512 emulated_quantize_avx512
+#define qw_flat_avx512 emulated_flat_avx512
+#define qw_dequant_avx512 emulated_dequant_avx512
+#define qw_scale_avx512 emulated_scale_avx512
+#define qw_gemm_i8_vnni emulated_gemm_i8_vnni
+#define qw_gemm_i4_vnni emulated_gemm_i4_vnni
+
 #endif

@@ -96,6 +96,8 @@ static inline bool kt_is_ref(const kt *t)
 
 // Checks, one file each
 void check_gemm(kt *t);
+void check_gemm_int(kt *t);
+void check_quantize(kt *t);
 void check_attention(kt *t);
 void check_norm_rope(kt *t);
 void check_activation(kt *t);

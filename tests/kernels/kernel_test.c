@@ -15,6 +15,7 @@
 #include "base/thread.h"
 
 const kt_check kt_checks[] = {
+    {"gemm_int", check_gemm_int, false},   {"quantize", check_quantize, false},
     {"gemm", check_gemm, false},           {"attention", check_attention, false},
     {"norm_rope", check_norm_rope, false}, {"activation", check_activation, false},
     {"kv_store", check_kv_store, false},   {"pack", check_pack, true},
@@ -33,6 +34,7 @@ static const level levels[] = {
 #if defined(__x86_64__)
     {"avx2", QW_CPU_AVX2},
     {"avx512", QW_CPU_AVX2 | QW_CPU_AVX512},
+    {"vnni", QW_CPU_AVX2 | QW_CPU_AVX512 | QW_CPU_VNNI},
     {"avx512bf16", QW_CPU_AVX2 | QW_CPU_AVX512 | QW_CPU_VNNI | QW_CPU_AVX512BF16},
 #elif defined(__aarch64__)
     {"neon", QW_CPU_NEON},
@@ -81,7 +83,7 @@ static bool level_open(kt *t, const level *l)
 {
     t->level = l->name;
     t->cpu = l->cpu;
-    unsigned missing = l->cpu & ~(qw_cpu_detect() | QW_CPU_VNNI);
+    unsigned missing = l->cpu & ~qw_cpu_detect();
     t->is_native = missing == 0;
     if (t->is_native)
         qw_kernels_init(&t->now, l->cpu);

@@ -107,10 +107,79 @@ static void swaps_pairs(uint8_t *kv, const qw_kv_layout *layout, int slot, const
     qw_kv_store_bf16_ref(kv, layout, slot, v, k);
 }
 
+static void int_drops_one_k(const qw_int_tile *tile)
+{
+    qw_int_tile wrong = *tile;
+    size_t size = (size_t)tile->n_rows * tile->x.stride;
+    int8_t *rows = qw_mem_alloc(size);
+    QW_ASSERT(rows);
+    for (int m = 0; m < tile->n_rows; m++) {
+        size_t at = (size_t)m * tile->x.stride;
+        memcpy(rows + at, (const int8_t *)tile->x.q + at, (size_t)tile->kp);
+        rows[at + (size_t)(tile->k / 2)] = 0;
+    }
+    wrong.x.q = rows;
+    qw_gemm_i8_ref(&wrong);
+    qw_mem_free(rows);
+}
+
+static void int_swaps_two_lanes(const qw_int_tile *tile)
+{
+    qw_gemm_i4_ref(tile);
+    int32_t *row = tile->c, first = row[7];
+    row[7] = row[8];
+    row[8] = first;
+}
+
+// The stored offset is not taken away: every output has 128 times the sum of the row too much.
+static void int_omits_compensation(const qw_int_tile *tile)
+{
+    qw_gemm_i8_ref(tile);
+    for (int m = 0; m < tile->n_rows && tile->group == 0; m++)
+        for (int o = 0; o < 16 * tile->n_panels; o++)
+            ((int32_t *)tile->c)[(size_t)m * tile->c_stride + (size_t)o] +=
+                128 * tile->x.sums[(size_t)m * (size_t)tile->x.n_sums];
+}
+
+static void int_mixes_up_groups(const qw_int_tile *tile)
+{
+    qw_int_tile wrong = *tile;
+    if (tile->group > 0 && tile->k > tile->group) wrong.group_scales += 16;
+    if (tile->group > 0 && tile->k > tile->group) wrong.k -= tile->group;
+    qw_gemm_i4_ref(&wrong);
+}
+
+static void quantizes_ties_away(qw_quantized_row *out, const float *x, int k, int kp, int group,
+                                const qw_input_scheme *scheme)
+{
+    qw_quantize_ref(out, x, k, kp, group, scheme);
+    float inverse = out->scale > 0.0f ? 1.0f / out->scale : 0.0f;
+    for (int i = 0; i < k && scheme->kind == QW_INPUT_TOKEN8; i++)
+        out->q[i] = (int8_t)roundf(x[i] * inverse);
+}
+
+// L X R instead of L^T X R.
+static void flat_does_not_transpose(float *y, float *t, const float *x, const float *transforms,
+                                    const qw_input_scheme *scheme)
+{
+    size_t n = (size_t)scheme->left, right = ((size_t)scheme->right + 15) / 16 * 16;
+    size_t len = n * n + (scheme->has_right ? (size_t)scheme->right * right : 0);
+    float *other = qw_mem_array(len, sizeof *other);
+    QW_ASSERT(other);
+    memcpy(other, transforms, len * sizeof *other);
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < n; j++) other[j * n + i] = transforms[i * n + j];
+    qw_flat_ref(y, t, x, other, scheme);
+    qw_mem_free(other);
+}
+
 typedef struct mutant {
     const char *name;
     void (*check)(kt *t);
     qw_gemm_fn *gemm_f32;
+    qw_gemm_int_fn *gemm_i8, *gemm_i4;
+    qw_quantize_fn *quantize;
+    qw_flat_fn *flat;
     qw_rms_norm_fn *rms_norm;
     qw_store_fn *store;
     qw_silu_mul_fn *silu_mul;
@@ -123,6 +192,12 @@ static const mutant mutants[] = {
     {"gemm swaps two lanes", check_gemm, .gemm_f32 = swaps_two_lanes},
     {"gemm sums in another order", check_gemm, .gemm_f32 = ascending_k},
     {"gemm writes past its panels", check_gemm, .gemm_f32 = writes_past_the_panels},
+    {"int8 drops one k", check_gemm_int, .gemm_i8 = int_drops_one_k},
+    {"int4 swaps two lanes", check_gemm_int, .gemm_i4 = int_swaps_two_lanes},
+    {"int8 omits the compensation", check_gemm_int, .gemm_i8 = int_omits_compensation},
+    {"int4 mixes up its groups", check_gemm_int, .gemm_i4 = int_mixes_up_groups},
+    {"quantize rounds ties away", check_quantize, .quantize = quantizes_ties_away},
+    {"flat transposes nothing", check_quantize, .flat = flat_does_not_transpose},
     {"norm sums in another order", check_norm_rope, .rms_norm = norm_in_another_order},
     {"store truncates", check_activation, .store = truncates},
     {"silu uses libm", check_activation, .silu_mul = libm_silu},
@@ -151,6 +226,10 @@ int kt_run_mutants(kt *t)
         quiet.now = quiet.ref;
         // Any function that is not the reference's own tells the checks that this is a level.
         quiet.now.gemm_f32 = m->gemm_f32 ? m->gemm_f32 : never_called;
+        if (m->gemm_i8) quiet.now.gemm_i8 = m->gemm_i8;
+        if (m->gemm_i4) quiet.now.gemm_i4 = m->gemm_i4;
+        if (m->quantize) quiet.now.quantize = m->quantize;
+        if (m->flat) quiet.now.flat = m->flat;
         if (m->rms_norm) quiet.now.rms_norm = m->rms_norm;
         if (m->store) quiet.now.store = m->store;
         if (m->silu_mul) quiet.now.silu_mul = m->silu_mul;

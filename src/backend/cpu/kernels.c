@@ -21,6 +21,21 @@
     } while (0)
 #endif
 
+#if defined(__x86_64__)
+#define USE_INT(k, level)                                                                          \
+    do {                                                                                           \
+        (k)->gemm_i8 = qw_gemm_i8_##level;                                                         \
+        (k)->gemm_i4 = qw_gemm_i4_##level;                                                         \
+        (k)->gemm_i8_f32 = qw_gemm_i8_f32_##level;                                                 \
+        (k)->gemm_i4_f32 = qw_gemm_i4_f32_##level;                                                 \
+        (k)->widen_i8 = qw_widen_i8_##level;                                                       \
+        (k)->quantize = qw_quantize_##level;                                                       \
+        (k)->flat = qw_flat_##level;                                                               \
+        (k)->dequant = qw_dequant_##level;                                                         \
+        (k)->scale = qw_scale_##level;                                                             \
+    } while (0)
+#endif
+
 void qw_kernels_init(qw_kernels *k, unsigned cpu)
 {
     *k = (qw_kernels){
@@ -48,8 +63,20 @@ void qw_kernels_init(qw_kernels *k, unsigned cpu)
         .kv_store_f32 = qw_kv_store_f32_ref,
     };
 #if defined(__x86_64__)
-    if (cpu & QW_CPU_AVX2) USE(k, avx2);
-    if (cpu & QW_CPU_AVX512) USE(k, avx512);
+    if (cpu & QW_CPU_AVX2) {
+        USE(k, avx2);
+        USE_INT(k, avx2);
+    }
+    if (cpu & QW_CPU_AVX512) {
+        USE(k, avx512);
+        USE_INT(k, avx512);
+    }
+    if (cpu & QW_CPU_VNNI) {
+        k->isa = "vnni";
+        k->gemm_i8 = qw_gemm_i8_vnni;
+        k->gemm_i4 = qw_gemm_i4_vnni;
+        k->widen_i8 = NULL; // vpdpbusd takes the bytes
+    }
     if (cpu & QW_CPU_AVX512BF16) {
         k->isa = "avx512bf16";
         k->gemm_bf16_x16 = qw_gemm_bf16_x16_avx512bf16;

@@ -199,9 +199,22 @@ qw_kv_store_fn qw_kv_store_bf16_ref, qw_kv_store_f32_ref;
     qw_attention_fn qw_attention_bf16_##level, qw_attention_f32_##level;                           \
     qw_kv_store_fn qw_kv_store_bf16_##level
 
+// The same for integer weights; so far not on arm.
+#define QW_INT_KERNELS_OF(level)                                                                   \
+    qw_gemm_int_fn qw_gemm_i8_##level, qw_gemm_i4_##level;                                         \
+    qw_gemm_widened_fn qw_gemm_i8_f32_##level, qw_gemm_i4_f32_##level;                             \
+    qw_widen_i8_fn qw_widen_i8_##level;                                                            \
+    qw_quantize_fn qw_quantize_##level;                                                            \
+    qw_flat_fn qw_flat_##level;                                                                    \
+    qw_dequant_fn qw_dequant_##level;                                                              \
+    qw_scale_fn qw_scale_##level
+
 QW_KERNELS_OF(avx2);
 QW_KERNELS_OF(avx512);
 QW_KERNELS_OF(neon);
+QW_INT_KERNELS_OF(avx2);
+QW_INT_KERNELS_OF(avx512);
+qw_gemm_int_fn qw_gemm_i8_vnni, qw_gemm_i4_vnni;
 qw_gemm_fn qw_gemm_bf16_x16_avx512bf16;
 qw_attention_fn qw_attention_bf16_avx512bf16, qw_attention_f32_avx512bf16;
 

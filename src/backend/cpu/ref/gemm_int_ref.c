@@ -27,32 +27,32 @@ static inline float group_scale(const qw_int_tile *t, int p, int g, int l)
     return t->group_scales[((size_t)p * n_groups + (size_t)g) * 16 + (size_t)l];
 }
 
-static inline int32_t int_sum(stored kind, const uint8_t *panel, int l, const int8_t *q, int from,
-                              int to)
+static inline void int_sums(int32_t sums[16], stored kind, const uint8_t *panel, const int8_t *q,
+                            int from, int to)
 {
-    int32_t sum = 0;
-    for (int k = from; k < to; k++) sum += weight_at(kind, panel, l, k) * q[k];
-    return sum;
+    memset(sums, 0, 16 * sizeof *sums);
+    for (int k = from; k < to; k++)
+        for (int l = 0; l < 16; l++) sums[l] += weight_at(kind, panel, l, k) * q[k];
 }
 
 static inline void gemm_int(stored kind, const qw_int_tile *t)
 {
+    int32_t sums[16];
     for (int p = 0; p < t->n_panels; p++) {
         const uint8_t *panel = t->w + (size_t)p * panel_size(kind, t->kp);
         for (int m = 0; m < t->n_rows; m++) {
             const int8_t *q = (const int8_t *)t->x.q + (size_t)m * t->x.stride;
             size_t at = (size_t)m * t->c_stride + 16 * (size_t)p;
-            for (int l = 0; l < 16; l++) {
-                if (t->group == 0) {
-                    ((int32_t *)t->c)[at + (size_t)l] = int_sum(kind, panel, l, q, 0, t->kp);
-                    continue;
-                }
-                float f = 0.0f;
-                for (int g = 0; g < t->k / t->group; g++) {
-                    int32_t sum = int_sum(kind, panel, l, q, g * t->group, (g + 1) * t->group);
-                    f = fmaf((float)sum, group_scale(t, p, g, l), f);
-                }
-                ((float *)t->c)[at + (size_t)l] = f;
+            if (t->group == 0) {
+                int_sums((int32_t *)t->c + at, kind, panel, q, 0, t->kp);
+                continue;
+            }
+            float *f = (float *)t->c + at;
+            for (int l = 0; l < 16; l++) f[l] = 0.0f;
+            for (int g = 0; g < t->k / t->group; g++) {
+                int_sums(sums, kind, panel, q, g * t->group, (g + 1) * t->group);
+                for (int l = 0; l < 16; l++)
+                    f[l] = fmaf((float)sums[l], group_scale(t, p, g, l), f[l]);
             }
         }
     }
@@ -69,34 +69,34 @@ void qw_gemm_i4_ref(const qw_int_tile *tile)
 }
 
 // Bounds are even, so that pairs stay together.
-static inline float float_sum(stored kind, const uint8_t *panel, int l, const float *x, int from,
-                              int to)
+static inline void float_sums(float acc[16], stored kind, const uint8_t *panel, const float *x,
+                              int from, int to)
 {
-    float acc = 0.0f;
+    for (int l = 0; l < 16; l++) acc[l] = 0.0f;
     for (int k = from; k < to; k += 2) {
-        acc = fmaf((float)weight_at(kind, panel, l, k + 1), x[k + 1], acc);
-        acc = fmaf((float)weight_at(kind, panel, l, k), x[k], acc);
+        for (int l = 0; l < 16; l++)
+            acc[l] = fmaf((float)weight_at(kind, panel, l, k + 1), x[k + 1], acc[l]);
+        for (int l = 0; l < 16; l++)
+            acc[l] = fmaf((float)weight_at(kind, panel, l, k), x[k], acc[l]);
     }
-    return acc;
 }
 
 static inline void gemm_widened(stored kind, const qw_int_tile *t)
 {
+    float sums[16];
     for (int p = 0; p < t->n_panels; p++) {
         const uint8_t *panel = t->w + (size_t)p * panel_size(kind, t->kp);
         for (int m = 0; m < t->n_rows; m++) {
             const float *x = t->x_f32 + (size_t)m * t->x_stride;
             float *c = (float *)t->c + (size_t)m * t->c_stride + 16 * (size_t)p;
-            for (int l = 0; l < 16; l++) {
-                if (t->group == 0) {
-                    c[l] = float_sum(kind, panel, l, x, 0, t->kp);
-                    continue;
-                }
-                float f = 0.0f;
-                for (int g = 0; g < t->k / t->group; g++)
-                    f = fmaf(float_sum(kind, panel, l, x, g * t->group, (g + 1) * t->group),
-                             group_scale(t, p, g, l), f);
-                c[l] = f;
+            if (t->group == 0) {
+                float_sums(c, kind, panel, x, 0, t->kp);
+                continue;
+            }
+            for (int l = 0; l < 16; l++) c[l] = 0.0f;
+            for (int g = 0; g < t->k / t->group; g++) {
+                float_sums(sums, kind, panel, x, g * t->group, (g + 1) * t->group);
+                for (int l = 0; l < 16; l++) c[l] = fmaf(sums[l], group_scale(t, p, g, l), c[l]);
             }
         }
     }

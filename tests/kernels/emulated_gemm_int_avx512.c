@@ -1,0 +1,3 @@
+#include "kernels/emulated_names.h"
+
+#include "backend/cpu/x86/gemm_int_avx512.c"
