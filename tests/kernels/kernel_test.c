@@ -2,8 +2,8 @@
 //
 //   kernel_test [--list] [--isa LEVEL] [--check NAME] [--seed N] [--quick] [--bench]
 //
-// --quick leaves out large products, most random cases and the wrong kernels that must be noticed,
-// for a machine that is itself emulated.
+// --check mutants runs only the wrong kernels that must be noticed. --quick leaves out large
+// products, most random cases and the wrong kernels, for a machine that is itself emulated.
 
 #include "kernels/harness.h"
 
@@ -168,7 +168,9 @@ int main(int argc, char **argv)
         kt_release(&t);
         return 2;
     }
-    if (!a.bench && !a.check && !a.isa && !a.quick) slipped = kt_run_mutants(&t);
+    bool all = !a.check && !a.isa && !a.quick;
+    if (!a.bench && (all || (a.check && strcmp(a.check, "mutants") == 0)))
+        slipped = kt_run_mutants(&t);
     if (!a.bench)
         printf("%d levels, %" PRIu64 " cases, %" PRIu64 " failed, %d mutants unnoticed\n", n_levels,
                t.n_cases, t.n_failed, slipped);
