@@ -136,8 +136,12 @@ static qw_status draw_stable(id_pool *p, const qw_dataset_options *o, int64_t n,
 {
     qw_buf text;
     qw_buf_init(&text, MAX_TEXT);
-    qw_status st = draw_ids(p, n, out, err);
-    if (st == QW_OK) st = to_text(p, o, out, &text, err);
+    qw_status st = QW_OK;
+    for (int n_left = MAX_OFFSETS; st == QW_OK && n_left > 0 && out->len != (size_t)n; n_left--) {
+        out->len = 0;
+        st = draw_ids(p, n, out, err);
+        if (st == QW_OK) st = to_text(p, o, out, &text, err);
+    }
     qw_buf_release(&text);
     return st;
 }

@@ -258,8 +258,12 @@ static const qw_command kernels = {
     .tables = kernels_tables,
 };
 
-static const qw_command *const commands[] = {&kernels, &qw_cmd_bench_serve, &qw_cmd_bench_server,
-                                             &qw_cmd_bench_start};
+static const qw_command *const commands[] = {&kernels,
+                                             &qw_cmd_bench_latency,
+                                             &qw_cmd_bench_serve,
+                                             &qw_cmd_bench_server,
+                                             &qw_cmd_bench_start,
+                                             &qw_cmd_bench_throughput};
 
 const qw_command qw_cmd_bench = {
     .name = "bench",

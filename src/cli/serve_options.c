@@ -28,6 +28,37 @@ size_t qw_serve_options_tables(qw_opt_table tables[QW_COMMAND_MAX_TABLES])
     return N_TABLES;
 }
 
+size_t qw_serve_offline_tables(qw_opt_table tables[QW_COMMAND_MAX_TABLES],
+                               const qw_serve_offline *offline)
+{
+    size_t n = offline->n_tables;
+    QW_ASSERT(n + N_TABLES <= QW_COMMAND_MAX_TABLES);
+    for (size_t i = 0; i < n; i++)
+        tables[i] =
+            (qw_opt_table){.rows = offline->tables[i].rows, .n_rows = offline->tables[i].n_rows};
+    qw_opt_table own[QW_COMMAND_MAX_TABLES] = {0};
+    (void)qw_serve_options_tables(own);
+    memcpy(tables + n, own, N_TABLES * sizeof *own);
+    return n + N_TABLES;
+}
+
+void qw_serve_options_set_engine(qw_engine_options *e, const qw_serve_options *o)
+{
+    e->seed = o->seed;
+    e->enable_prefix_caching = o->enable_prefix_caching;
+    e->async_scheduling = o->async_scheduling;
+    e->enable_chunked_prefill = o->enable_chunked_prefill;
+    e->scheduling_policy = o->scheduling_policy == QW_SCHEDULING_PRIORITY ? "priority" : "fcfs";
+    e->max_num_partial_prefills = (int32_t)o->max_num_partial_prefills;
+    e->max_long_partial_prefills = (int32_t)o->max_long_partial_prefills;
+    e->long_prefill_token_threshold = (int32_t)o->long_prefill_token_threshold;
+    e->scheduler_reserve_full_isl = o->scheduler_reserve_full_isl;
+    e->no_step_plans = o->cudagraph_mode == QW_CUDAGRAPH_NONE;
+    e->capture_sizes = o->cudagraph_capture_sizes;
+    e->n_capture_sizes = o->n_cudagraph_capture_sizes;
+    e->max_capture_size = o->max_cudagraph_capture_size > 0 ? o->max_cudagraph_capture_size : -1;
+}
+
 bool qw_serve_is_given(const qw_opt_value *v)
 {
     return v->source >= QW_OPT_FROM_FILE;
@@ -252,20 +283,37 @@ static void set_defaults(qw_serve_options *o)
 qw_status qw_serve_options_parse(qw_serve_options *o, const char *program, int argc,
                                  char *const *argv, qw_error *err)
 {
+    return qw_serve_offline_parse(o, NULL, program, argc, argv, err);
+}
+
+static size_t bind_tables(qw_opt_table tables[QW_COMMAND_MAX_TABLES], qw_serve_options *o,
+                          const qw_serve_offline *offline)
+{
+    size_t n_own = offline ? offline->n_tables : 0;
+    size_t n = offline ? qw_serve_offline_tables(tables, offline) : qw_serve_options_tables(tables);
+    for (size_t i = 0; i < n_own; i++) tables[i].target = offline->tables[i].target;
+    tables[n_own].target = &o->model;
+    for (size_t i = n_own + 1; i < n; i++) tables[i].target = o;
+    return n;
+}
+
+qw_status qw_serve_offline_parse(qw_serve_options *o, const qw_serve_offline *offline,
+                                 const char *program, int argc, char *const *argv, qw_error *err)
+{
     set_defaults(o);
+    o->is_offline = offline != NULL;
     qw_opt_table tables[QW_COMMAND_MAX_TABLES] = {0};
-    size_t n = qw_serve_options_tables(tables);
-    tables[0].target = &o->model;
-    for (size_t i = 1; i < n; i++) tables[i].target = o;
+    size_t n = bind_tables(tables, o, offline);
+    const char *summary = offline ? offline->summary : qw_serve_summary;
     char **words = NULL;
-    qw_status st = qw_opts_init(&o->opts, program, qw_serve_summary, tables, n, err);
+    qw_status st = qw_opts_init(&o->opts, program, summary, tables, n, err);
     if (st == QW_OK) st = rewrite_words(o, argc, argv, &words, err);
     if (st == QW_OK) st = qw_opts_parse(&o->opts, argc, words, err);
     if (st != QW_OK || o->opts.wants_help) return st;
     st = check_single_config(argc, argv, err);
     if (st == QW_OK) st = read_config_file(o, err);
     if (st == QW_OK) st = qw_opts_finish(&o->opts, err);
-    if (st == QW_OK) st = check_model_words(o, program, argc, argv, err);
+    if (st == QW_OK && !offline) st = check_model_words(o, program, argc, argv, err);
     if (st == QW_OK) st = record_options(o, err);
     if (st == QW_OK) st = qw_env_options_read(o, err);
     if (st == QW_OK) st = qw_serve_options_check(o, err);

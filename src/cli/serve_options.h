@@ -188,12 +188,21 @@ typedef struct qw_serve_options {
        VLLM_CPU_OMP_THREADS_BIND (NULL: all) for qw_thread_plan_bind; thread_why says why. */
     const char *cpu_bind, *thread_why;
 
+    bool is_offline; /* there is no server: defaults of a step are those of vLLM's LLM class */
     bool explain;
     qw_explain records;           /* what became of everything that was given */
     const char *non_default_args; /* "{'model_tag': 'm', 'port': 8004}" for the log's line */
     qw_opts opts;
     qw_arena arena;
 } qw_serve_options;
+
+/** A command that runs an engine as `serve` does, but without a server: its own rows beside those
+ *  of serve (cli-and-bench.md 7.2, 7.3). */
+typedef struct qw_serve_offline {
+    const char *summary;
+    qw_opt_table tables[2]; /* with their targets */
+    size_t n_tables;
+} qw_serve_offline;
 
 /** The tables of rows, for the command and its documents; qw_serve_options_parse binds them. */
 size_t qw_serve_options_tables(qw_opt_table tables[QW_COMMAND_MAX_TABLES]);
@@ -205,6 +214,10 @@ size_t qw_serve_options_tables(qw_opt_table tables[QW_COMMAND_MAX_TABLES]);
  */
 QW_MUST_CHECK qw_status qw_serve_options_parse(qw_serve_options *o, const char *program, int argc,
                                                char *const *argv, qw_error *err);
+/** The same for a command without a server; `offline` NULL: for serve. */
+QW_MUST_CHECK qw_status qw_serve_offline_parse(qw_serve_options *o, const qw_serve_offline *offline,
+                                               const char *program, int argc, char *const *argv,
+                                               qw_error *err);
 /**
  * What needs the files: find the model, check its quantization and a draft model, decide the limits
  * of a step (serve_limits.h) and the compute threads. Loads nothing but config.json.
@@ -213,11 +226,21 @@ QW_MUST_CHECK qw_status qw_serve_options_resolve(qw_serve_options *o, qw_error *
 /** Also of one that is zeroed. */
 void qw_serve_options_release(qw_serve_options *o);
 
+/** qw_serve_options_tables, with the rows of `offline` in front; targets are left out. */
+size_t qw_serve_offline_tables(qw_opt_table tables[QW_COMMAND_MAX_TABLES],
+                               const qw_serve_offline *offline);
+
+/** What the options say about an engine; limits and files are in o->model. */
+void qw_serve_options_set_engine(qw_engine_options *out, const qw_serve_options *o);
+
 /**
  * All of this for a command: parse, show the help or the error with the usage, resolve, and under
  * --explain print the records. True: `o` is complete, release it at the end. False: the command is
  * over with *exit_status. Nothing is logged: what is to be told is in o->records.
  */
 bool qw_serve_options_read(qw_serve_options *o, const qw_command_call *call, int *exit_status);
+/** The same for a command without a server; what is to be told goes to the log. */
+bool qw_serve_offline_read(qw_serve_options *o, const qw_serve_offline *offline,
+                           const qw_command_call *call, int *exit_status);
 
 #endif

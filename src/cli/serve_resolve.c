@@ -5,6 +5,7 @@
 
 #include "base/cpus.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "cli/cli.h"
 #include "cli/model_resolver.h"
 #include "cli/serve_internal.h"
@@ -121,11 +122,22 @@ static qw_status check_draft_model(const qw_serve_options *o, qw_error *err)
 
 // Limits
 
+// Without a server a step has room for 4096 tokens, if it can ever hold so many.
+static int64_t given_tokens(const qw_serve_options *o, int64_t len)
+{
+    enum { OFFLINE_TOKENS = 4096, OFFLINE_SEQS = 256 };
+    int64_t tokens = o->model.max_num_batched_tokens, n_seqs = o->model.max_num_seqs;
+    if (!o->is_offline || tokens > 0 || !o->enable_chunked_prefill) return tokens;
+    if (n_seqs == 0) n_seqs = OFFLINE_SEQS;
+    bool can_fill = n_seqs <= OFFLINE_TOKENS && len > OFFLINE_TOKENS / n_seqs;
+    return can_fill ? OFFLINE_TOKENS : 0;
+}
+
 static qw_status choose_limits(qw_serve_options *o, int64_t model_len, qw_error *err)
 {
     int64_t len = o->model.max_model_len > 0 ? o->model.max_model_len : model_len;
     const qw_serve_limits_input in = {
-        .given = {o->model.max_num_seqs, o->model.max_num_batched_tokens},
+        .given = {o->model.max_num_seqs, given_tokens(o, len)},
         .max_model_len = len,
         .long_prefill_token_threshold = o->long_prefill_token_threshold,
         .enable_chunked_prefill = o->enable_chunked_prefill,
@@ -276,10 +288,11 @@ static int fail(const qw_serve_options *o, const char *program, qw_status st, co
     return status;
 }
 
-bool qw_serve_options_read(qw_serve_options *o, const qw_command_call *call, int *exit_status)
+static bool read_options(qw_serve_options *o, const qw_serve_offline *offline,
+                         const qw_command_call *call, int *exit_status)
 {
     qw_error err;
-    qw_status st = qw_serve_options_parse(o, call->name, call->argc, call->argv, &err);
+    qw_status st = qw_serve_offline_parse(o, offline, call->name, call->argc, call->argv, &err);
     bool wants_help = st == QW_OK && o->opts.wants_help;
     if (wants_help)
         st = show_help(o, &err);
@@ -290,4 +303,18 @@ bool qw_serve_options_read(qw_serve_options *o, const qw_command_call *call, int
     *exit_status = st == QW_OK ? 0 : fail(o, call->name, st, &err);
     qw_serve_options_release(o);
     return false;
+}
+
+bool qw_serve_options_read(qw_serve_options *o, const qw_command_call *call, int *exit_status)
+{
+    return read_options(o, NULL, call, exit_status);
+}
+
+bool qw_serve_offline_read(qw_serve_options *o, const qw_serve_offline *offline,
+                           const qw_command_call *call, int *exit_status)
+{
+    if (!read_options(o, offline, call, exit_status)) return false;
+    for (size_t i = 0; i < o->records.n_warnings; i++)
+        QW_LOG(QW_LOG_WARN, "cli", "%s", o->records.warnings[i]);
+    return true;
 }

@@ -76,23 +76,6 @@ static qw_status bind_server(service *s, qw_error *err)
 
 // The engine
 
-static void set_engine_options(qw_engine_options *e, const qw_serve_options *o)
-{
-    e->seed = o->seed;
-    e->enable_prefix_caching = o->enable_prefix_caching;
-    e->async_scheduling = o->async_scheduling;
-    e->enable_chunked_prefill = o->enable_chunked_prefill;
-    e->scheduling_policy = o->scheduling_policy == QW_SCHEDULING_PRIORITY ? "priority" : "fcfs";
-    e->max_num_partial_prefills = (int32_t)o->max_num_partial_prefills;
-    e->max_long_partial_prefills = (int32_t)o->max_long_partial_prefills;
-    e->long_prefill_token_threshold = (int32_t)o->long_prefill_token_threshold;
-    e->scheduler_reserve_full_isl = o->scheduler_reserve_full_isl;
-    e->no_step_plans = o->cudagraph_mode == QW_CUDAGRAPH_NONE;
-    e->capture_sizes = o->cudagraph_capture_sizes;
-    e->n_capture_sizes = o->n_cudagraph_capture_sizes;
-    e->max_capture_size = o->max_cudagraph_capture_size > 0 ? o->max_cudagraph_capture_size : -1;
-}
-
 static qw_status open_model(service *s, qw_error *err)
 {
     const qw_serve_options *o = s->o;
@@ -104,7 +87,7 @@ static qw_status open_model(service *s, qw_error *err)
     if (st == QW_OK) st = qw_frontend_need_tokenizer(&s->frontend, err);
     if (st != QW_OK) return st;
     qw_engine_options_use_tokenizer(&s->args.options, s->frontend.tokenizer);
-    set_engine_options(&s->args.options, o);
+    qw_serve_options_set_engine(&s->args.options, o);
     qw_str template = s->frontend.chat ? qw_chat_prompt_template(s->frontend.chat) : QW_STR("");
     qw_reasoning_parser *r = &s->api.reasoning;
     st = qw_reasoning_parser_init(r, o->reasoning_parser, s->frontend.tokenizer, template, err);
