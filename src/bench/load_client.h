@@ -6,7 +6,8 @@
 /**
  * Thousands of streams on one thread: libcurl's multi interface over epoll. Every byte is stamped
  * when it is read; what an event says is read behind that, so a busy moment delays the next stamp
- * by what the events before it take, a few microseconds each.
+ * by what the events before it take, a few microseconds each. It wakes up at most once in 0.3 ms:
+ * with many streams that halves what an event costs (scripts/bench/client_overhead.py).
  */
 typedef struct qw_load_client qw_load_client;
 

@@ -126,7 +126,6 @@ static void tell_progress(load_run *run, bool is_end)
 {
     const qw_load_plan *plan = run->plan;
     int64_t now = qw_clock_ns();
-    if (!plan->progress || run->is_copies) return;
     if (!is_end && now - run->progress_ns < PROGRESS_NS) return;
     uint64_t n_events = qw_load_client_n_events(run->client);
     double since_s = (double)(now - run->progress_ns) * 1e-9;
@@ -140,15 +139,15 @@ static void tell_progress(load_run *run, bool is_end)
         .events_rate = since_s > 0 ? (double)(n_events - run->progress_events) / since_s : 0,
         .is_end = is_end,
     };
-    plan->progress(plan->progress_ctx, &p);
+    if (plan->progress && !run->is_copies) plan->progress(plan->progress_ctx, &p);
     run->progress_ns = now;
     run->progress_events = n_events;
 }
 
 static int64_t next_deadline(const load_run *run)
 {
-    int64_t now = qw_clock_ns(), due = now + PROGRESS_NS;
-    if (run->n_sent < run->n_arrived && has_room(run)) return now;
+    if (run->n_sent < run->n_arrived && has_room(run)) return qw_clock_ns();
+    int64_t due = run->progress_ns + PROGRESS_NS; // the same for many events: the timer stays
     if (run->n_arrived < run->result->n && arrival_ns(run, run->n_arrived) < due)
         due = arrival_ns(run, run->n_arrived);
     return due;
