@@ -163,7 +163,10 @@ V16_INLINE void int_run16(int R, int P, v16i acc[INT_ROWS][INT_MAX_WIDE], int_ki
         V16_UNROLL
         for (int r = 0; r < R; r++) {
             V16_UNROLL
-            for (int p = 0; p < P; p++) small[r][p] = v16i_set1(0);
+            for (int p = 0; p < P; p++) {
+                V16I_TO_MEMORY(acc[r][p]);
+                small[r][p] = v16i_set1(0);
+            }
         }
         int_run32(R, P, small, kind, fetch, w, panel_stride, x, x_stride, n_now);
         V16_UNROLL
