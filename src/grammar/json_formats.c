@@ -2,6 +2,8 @@
 
 #include "grammar/json_schema_internal.h"
 
+#include <pthread.h>
+
 #define OCTET "(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)"
 #define IPV4 "(?:" OCTET "(?:\\." OCTET "){3})"
 #define H16 "[0-9A-Fa-f]{1,4}"
@@ -15,14 +17,13 @@
     ")?::)"
 #define LABEL "(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)"
 #define HOST LABEL "(?:\\." LABEL ")*"
-// RFC 3339. Leap seconds only where UTC has them, in UTC.
+// RFC 3339.
 #define DATE                                                                                       \
     "(?:\\d{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\\d|30)" \
     "|02-(?:0[1-9]|1\\d|2[0-8]))|(?:\\d\\d(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]"       \
     "|[13579][26])00)-02-29)"
 #define TIME                                                                                       \
-    "(?:(?:[01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(?:\\.\\d+)?(?:[Zz]|[+-](?:[01]\\d|2[0-3]):[0-5]\\d)"  \
-    "|23:59:60(?:\\.\\d+)?(?:[Zz]|[+-]00:00))"
+    "(?:[01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(?:\\.\\d+)?(?:[Zz]|[+-](?:[01]\\d|2[0-3]):[0-5]\\d)"
 #define CLOCK "T(?:\\d+H(?:\\d+M(?:\\d+S)?)?|\\d+M(?:\\d+S)?|\\d+S)"
 #define PCT "%[0-9A-Fa-f]{2}"
 #define UNRESERVED "A-Za-z0-9._~-"
@@ -48,14 +49,39 @@
     "(?:[!#$&(-;=?-\\[\\]_a-z~\\u00a0-\\ud7ff\\ue000-\\uffef\\U00010000-\\U0010ffff]|" PCT         \
     "|\\{[+#./;?&=,!@|]?" VARSPEC "(?:," VARSPEC ")*\\})*"
 
+// Times with leap seconds, which are at 23:59:60 UTC: with an offset, at that time plus the offset.
+// Offsets are quarters of an hour; no others are in use.
+static pthread_once_t times_once = PTHREAD_ONCE_INIT;
+static char time_pattern[10000], date_time_pattern[10400];
+
+static void make_times(void)
+{
+    size_t n =
+        (size_t)snprintf(time_pattern, sizeof time_pattern, "(?:" TIME "|23:59:60(?:\\.\\d+)?[Zz]");
+    for (int offset = -23 * 60 - 45; offset < 24 * 60; offset += 15) {
+        int local = (23 * 60 + 59 + offset + 24 * 60) % (24 * 60);
+        int away = offset < 0 ? -offset : offset;
+        n += (size_t)snprintf(time_pattern + n, sizeof time_pattern - n,
+                              "|%02d:%02d:60(?:\\.\\d+)?%s%02d:%02d", local / 60, local % 60,
+                              offset < 0    ? "-"
+                              : offset == 0 ? "[+-]"
+                                            : "\\+",
+                              away / 60, away % 60);
+    }
+    snprintf(time_pattern + n, sizeof time_pattern - n, ")");
+    snprintf(date_time_pattern, sizeof date_time_pattern, "%s[Tt]%s", DATE, time_pattern);
+}
+
 const char *qw_json_format_pattern(qw_str name)
 {
+    if (qw_str_is(name, "time") || qw_str_is(name, "date-time")) {
+        (void)pthread_once(&times_once, make_times);
+        return qw_str_is(name, "time") ? time_pattern : date_time_pattern;
+    }
     static const struct {
         const char *name, *pattern;
     } formats[] = {
         {"date", DATE},
-        {"time", TIME},
-        {"date-time", DATE "[Tt]" TIME},
         {"duration",
          "P(?:\\d+W|(?:\\d+Y(?:\\d+M(?:\\d+D)?)?|\\d+M(?:\\d+D)?|\\d+D)(?:" CLOCK ")?|" CLOCK ")"},
         {"ipv4", IPV4},

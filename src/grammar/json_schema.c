@@ -116,8 +116,11 @@ static const json_t *find_anchor(const json_t *v, qw_str name)
     if (!json_is_object(v)) return NULL;
     const json_t *anchor = json_object_get(v, "$anchor");
     if (qw_json_is_text(anchor) && qw_str_eq(qw_json_str(anchor), name)) return v;
-    json_object_foreach((json_t *)(uintptr_t)v, key, member) if (!found) found =
-        find_anchor(member, name);
+    json_object_foreach((json_t *)(uintptr_t)v, key, member)
+    {
+        if (found || strcmp(key, "enum") == 0 || strcmp(key, "const") == 0) continue; // no schemas
+        found = find_anchor(member, name);
+    }
     return found;
 }
 
@@ -567,6 +570,10 @@ static bool open_schema(qw_schema *s, qw_gram *g, const json_t *schema, const qw
                      .ref_hides = is_old_draft(schema),
                      .space_rule = QW_PDA_NO_RULE};
     s->last_todo = &s->first_todo;
+    const json_t *dialect = json_object_get(schema, "$schema");
+    if (dialect && (!qw_json_is_text(dialect) ||
+                    qw_str_find(qw_json_str(dialect), QW_STR("json-schema.org/"), 0) == SIZE_MAX))
+        qw_schema_refuse(s, "$schema", "with other than the drafts of json-schema.org");
     scan(s, schema, true);
     if (style->whitespace.ptr && !style->compact) {
         s->space_rule = qw_pda_rule_new(s->p);
