@@ -156,6 +156,18 @@ def check_sdk(s):
     check(is_person(r.choices[0].message.content), r.choices[0].message.content)
 
 
+def check_company(*options):
+    """The same answers from a server with few blocks, where sequences push each other out."""
+    ask = dict(QUICK, structured_outputs=OUTPUTS, n=8, temperature=1.2, seed=5)
+    with Server("--max-model-len", "256") as s:
+        want = [c["message"]["content"] for c in s.must(CHAT, ask)["choices"]]
+    check(all(map(is_person, want)), f"{want}")
+    with Server("--max-model-len", "256", "--num-gpu-blocks-override", "18", *options) as s:
+        got = [c["message"]["content"] for c in s.must(CHAT, ask)["choices"]]
+        check(got == want, f"{options}: {got} is not {want}")
+        check(s.metric("vllm:num_preemptions_total") > 0, "nothing was preempted")
+
+
 with Server("--max-model-len", "1024") as server:
     check_kinds(server)
     check_thinking(server)
@@ -164,3 +176,5 @@ with Server("--max-model-len", "1024") as server:
     check_hostile(server)
     check_sdk(server)
     server.wait_idle()
+check_company()
+check_company("--no-async-scheduling", "--no-enable-prefix-caching")
