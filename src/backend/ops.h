@@ -201,6 +201,15 @@ typedef struct qw_ops {
     /** y[i] = x[rows[i]] for n values each; y must not overlap x. */
     void (*gather_rows)(qw_backend *be, float *y, size_t y_stride, const float *x, size_t x_stride,
                         const int32_t *rows, int n_rows, int n);
+
+    /** Each row of y plus v [n]; under `round` rounded. */
+    void (*add_vector)(qw_backend *be, float *y, size_t y_stride, const float *v, int n, int n_rows,
+                       bool round);
+
+    /** y = silu(gate) * up for n values of each row, as QW_EPILOGUE_SILU_MUL does to products that
+     *  were not stored: the same bits. y must not overlap the others, which share a stride. */
+    void (*silu_mul)(qw_backend *be, float *y, size_t y_stride, const float *gate, const float *up,
+                     size_t x_stride, int n, int n_rows, bool round);
 } qw_ops;
 
 /** Floats from one row to the next for rows of `width` values: room for every panel's padding, and

@@ -65,6 +65,24 @@ static void gather_rows(qw_backend *be, float *y, size_t y_stride, const float *
     add(p, QW_PROFILE_OTHER, start);
 }
 
+static void add_vector(qw_backend *be, float *y, size_t y_stride, const float *v, int n, int n_rows,
+                       bool round)
+{
+    qw_profile *p = self(be);
+    int64_t start = qw_clock_ns();
+    p->inner->ops->add_vector(p->inner, y, y_stride, v, n, n_rows, round);
+    add(p, QW_PROFILE_NORMS, start);
+}
+
+static void silu_mul(qw_backend *be, float *y, size_t y_stride, const float *gate, const float *up,
+                     size_t x_stride, int n, int n_rows, bool round)
+{
+    qw_profile *p = self(be);
+    int64_t start = qw_clock_ns();
+    p->inner->ops->silu_mul(p->inner, y, y_stride, gate, up, x_stride, n, n_rows, round);
+    add(p, QW_PROFILE_OTHER, start);
+}
+
 static const qw_ops timed_ops = {
     .embed = embed,
     .rms_norm = rms_norm,
@@ -72,6 +90,8 @@ static const qw_ops timed_ops = {
     .norm_rope_store = norm_rope_store,
     .attention = attention,
     .gather_rows = gather_rows,
+    .add_vector = add_vector,
+    .silu_mul = silu_mul,
 };
 
 static void plan_run(qw_backend *be, qw_plan *plan, int n_rows, int n_seqs)

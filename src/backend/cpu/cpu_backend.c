@@ -83,6 +83,8 @@ static const qw_ops cpu_ops = {
     .norm_rope_store = qw_cpu_norm_rope_store,
     .attention = qw_cpu_attention,
     .gather_rows = qw_cpu_gather_rows,
+    .add_vector = qw_cpu_add_vector,
+    .silu_mul = qw_cpu_silu_mul,
 };
 
 // The device and its backend, one block.

@@ -96,6 +96,10 @@ void qw_cpu_norm_rope_store(qw_backend *be, const qw_qkv_args *args);
 void qw_cpu_attention(qw_backend *be, const qw_attention_args *args);
 void qw_cpu_gather_rows(qw_backend *be, float *y, size_t y_stride, const float *x, size_t x_stride,
                         const int32_t *rows, int n_rows, int n);
+void qw_cpu_add_vector(qw_backend *be, float *y, size_t y_stride, const float *v, int n, int n_rows,
+                       bool round);
+void qw_cpu_silu_mul(qw_backend *be, float *y, size_t y_stride, const float *gate, const float *up,
+                     size_t x_stride, int n, int n_rows, bool round);
 
 /** Plans: the functions of qw_backend. */
 qw_status qw_cpu_plan_make(qw_backend *be, qw_plan **out, int max_rows, qw_plan_calls *calls,

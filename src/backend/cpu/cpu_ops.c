@@ -10,7 +10,8 @@ typedef struct rows_job {
     size_t y_stride;
     const float *x;
     size_t x_stride;
-    const float *weight;
+    const float *weight; /* of a norm, or what is added to each row */
+    const float *up;     /* strides as x */
     const int32_t *rows;
     const qw_host_matrix *table;
     int n;
@@ -81,6 +82,51 @@ void qw_cpu_gather_rows(qw_backend *be, float *y, size_t y_stride, const float *
     rows_job job = {
         .y = y, .y_stride = y_stride, .x = x, .x_stride = x_stride, .rows = rows, .n = n};
     submit_rows(cpu_self(be), gather_items, &job, n_rows, 16);
+}
+
+static void add_vector_items(void *ctx, size_t begin, size_t end, int i_thread)
+{
+    (void)i_thread;
+    const rows_job *job = ctx;
+    for (size_t i = begin; i < end; i++) {
+        float *y = job->y + i * job->y_stride;
+        for (int k = 0; k < job->n; k++) {
+            float sum = y[k] + job->weight[k];
+            y[k] = job->round ? qw_round_bf16(sum) : sum;
+        }
+    }
+}
+
+void qw_cpu_add_vector(qw_backend *be, float *y, size_t y_stride, const float *v, int n, int n_rows,
+                       bool round)
+{
+    rows_job job = {.y = y, .y_stride = y_stride, .weight = v, .n = n, .round = round};
+    submit_rows(cpu_self(be), add_vector_items, &job, n_rows, 4);
+}
+
+static void silu_mul_items(void *ctx, size_t begin, size_t end, int i_thread)
+{
+    (void)i_thread;
+    const rows_job *job = ctx;
+    int n = (job->n + 15) / 16 * 16; // behind n all three hold +0, and silu(0) * 0 is +0
+    for (size_t i = begin; i < end; i++)
+        job->device->kernels.silu_mul(job->y + i * job->y_stride, job->x + i * job->x_stride,
+                                      job->up + i * job->x_stride, n, job->round);
+}
+
+void qw_cpu_silu_mul(qw_backend *be, float *y, size_t y_stride, const float *gate, const float *up,
+                     size_t x_stride, int n, int n_rows, bool round)
+{
+    const cpu_backend *cpu = cpu_self(be);
+    rows_job job = {.device = cpu->device,
+                    .y = y,
+                    .y_stride = y_stride,
+                    .x = gate,
+                    .x_stride = x_stride,
+                    .up = up,
+                    .n = n,
+                    .round = round};
+    submit_rows(cpu, silu_mul_items, &job, n_rows, 4);
 }
 
 // Norm, rotation and cache write: one item per row of the flat batch
