@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 
+#include "base/log.h"
 #include "format/json.h"
 
 static const char single_file[] = "model.safetensors";
@@ -22,6 +23,7 @@ typedef struct loader {
     size_t n_mappings;
     qw_map mapping_of; /* tensor name -> mappings[] */
     const char *dir;
+    const char *index; /* its name */
 } loader;
 
 static void release_loader(loader *l)
@@ -151,9 +153,16 @@ static qw_status collect_mappings(loader *l, const json_t *weight_map, qw_error 
     return st;
 }
 
+// Ascend checkpoints of Qwen3-Omni have the map itself at the top.
+static const json_t *find_weight_map(const loader *l, const json_t *root)
+{
+    const json_t *map = json_object_get(root, "weight_map");
+    return l->c.quant && !map ? root : map;
+}
+
 static qw_status read_index(loader *l, const json_t *root, qw_error *err)
 {
-    const json_t *weight_map = json_object_get(root, "weight_map");
+    const json_t *weight_map = find_weight_map(l, root);
     if (!json_is_object(weight_map))
         return qw_fail(err, QW_ERR_FORMAT, "'weight_map' must be an object, got %s",
                        qw_json_type_name(weight_map));
@@ -191,7 +200,14 @@ static qw_status collect_tensors(loader *l, qw_error *err)
         for (size_t k = 0; st == QW_OK && k < file->n_tensors; k++) {
             const qw_stored_tensor *t = &file->tensors[k];
             if (!is_wanted(l, i, t)) continue;
-            st = qw_map_put(&c->by_name, qw_str_of(t->name), (uint32_t)c->n_tensors, NULL, err);
+            bool was_there;
+            st = qw_map_put(&c->by_name, qw_str_of(t->name), (uint32_t)c->n_tensors, &was_there,
+                            err);
+            if (st == QW_OK && was_there) {
+                st = qw_fail(err, QW_ERR_FORMAT, "another file has tensor '%.120s' as well",
+                             t->name);
+                st = shard_context(l, i, st, err);
+            }
             if (st != QW_OK) break;
             c->tensors[c->n_tensors++] = t;
             c->total_size += t->size;
@@ -201,7 +217,7 @@ static qw_status collect_tensors(loader *l, qw_error *err)
         const mapping *m = &l->mappings[i];
         if (m->found) continue;
         st = qw_fail(err, QW_ERR_FORMAT, "has no tensor '%.120s', which '%s' puts there",
-                     m->tensor.ptr, index_file);
+                     m->tensor.ptr, l->index);
         st = shard_context(l, m->shard, st, err);
     }
     return st;
@@ -229,12 +245,12 @@ static qw_status open_indexed(loader *l, const char *index_path, qw_error *err)
     return st;
 }
 
-static qw_status open_single(loader *l, qw_error *err)
+static qw_status open_files(loader *l, const char *const *names, size_t n, qw_error *err)
 {
-    l->c.shards = qw_arena_array(&l->c.arena, 1, sizeof *l->c.shards);
-    if (!l->c.shards) return qw_fail_memory(err, sizeof *l->c.shards, "the shard table");
-    l->c.shards[0].name = single_file;
-    l->c.n_shards = 1;
+    l->c.shards = qw_arena_array(&l->c.arena, n, sizeof *l->c.shards);
+    if (!l->c.shards) return qw_fail_memory(err, n * sizeof *l->c.shards, "the shard table");
+    for (size_t i = 0; i < n; i++) l->c.shards[i].name = names[i];
+    l->c.n_shards = n;
     return open_shards(l, err);
 }
 
@@ -272,24 +288,146 @@ static qw_status fail_without_weights(const char *dir, qw_error *err)
                    single_file);
 }
 
+// ---- ascend checkpoints ----
+
+typedef struct name_list {
+    const char **names; /* of the loader's arena */
+    size_t n, cap;
+} name_list;
+
+static bool add_name(name_list *list, loader *l, const char *name)
+{
+    if (list->n == list->cap) {
+        size_t cap = list->cap ? list->cap * 2 : 16;
+        const char **names = qw_mem_realloc(list->names, cap * sizeof *names);
+        if (!names) return false;
+        list->names = names;
+        list->cap = cap;
+    }
+    list->names[list->n] = qw_arena_strndup(&l->c.arena, name, strlen(name));
+    return list->names[list->n++] != NULL;
+}
+
+// Those of the quantizer, quant_*, before what may be left of the model that it read.
+static int compare_quantized(const void *a, const void *b)
+{
+    const char *s = *(const char *const *)a, *t = *(const char *const *)b;
+    int s_quant = strncmp(s, "quant_", 6) == 0, t_quant = strncmp(t, "quant_", 6) == 0;
+    return s_quant != t_quant ? t_quant - s_quant : strcmp(s, t);
+}
+
+static qw_status list_files(loader *l, name_list *indexes, name_list *files, qw_error *err)
+{
+    DIR *d = opendir(l->dir);
+    if (!d)
+        return qw_fail(err, QW_ERR_IO, "cannot open directory '%s': %s", l->dir, strerror(errno));
+    bool ok = true;
+    for (const struct dirent *e; ok && (e = readdir(d)) != NULL;) {
+        qw_str name = qw_str_of(e->d_name);
+        if (qw_str_ends_with(name, QW_STR(".safetensors.index.json")))
+            ok = add_name(indexes, l, e->d_name);
+        else if (qw_str_ends_with(name, QW_STR(".safetensors")))
+            ok = add_name(files, l, e->d_name);
+    }
+    closedir(d);
+    if (!ok) return qw_fail_memory(err, 0, "the list of weight files");
+    if (indexes->n > 0)
+        qsort(indexes->names, indexes->n, sizeof *indexes->names, compare_quantized);
+    if (files->n > 0) qsort(files->names, files->n, sizeof *files->names, compare_names);
+    return QW_OK;
+}
+
+// The first file of the index that is not there; NULL: all are.
+static const char *missing_file(const json_t *weight_map, const name_list *files)
+{
+    const char *tensor;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)weight_map, tensor, value)
+    {
+        const char *name = json_string_value(value);
+        if (!name) continue; // read_index tells
+        if (!bsearch(&name, files->names, files->n, sizeof name, compare_names)) return name;
+    }
+    return NULL;
+}
+
+// Open by the index if its files are there; `used` tells.
+static qw_status try_index(loader *l, const char *name, const name_list *files, bool *used,
+                           qw_error *err)
+{
+    json_t *root = NULL;
+    char *path = qw_file_join(l->dir, name);
+    qw_status st = path ? qw_json_load(&root, path, QW_SAFETENSORS_MAX_HEADER, err)
+                        : qw_fail_memory(err, strlen(l->dir), "a path");
+    const char *missing = st == QW_OK ? missing_file(find_weight_map(l, root), files) : NULL;
+    *used = !missing;
+    if (missing)
+        QW_LOG(QW_LOG_WARN, "checkpoint", "not using '%s': it names '%s', which is not there", path,
+               missing);
+    json_decref(root);
+    if (st == QW_OK && *used) {
+        l->index = name;
+        st = open_indexed(l, path, err);
+    }
+    qw_mem_free(path);
+    return st;
+}
+
+static qw_status open_quantized(loader *l, qw_error *err)
+{
+    name_list indexes = {0}, files = {0};
+    bool used = false;
+    qw_status st = list_files(l, &indexes, &files, err);
+    for (size_t i = 0; st == QW_OK && !used && i < indexes.n; i++)
+        st = try_index(l, indexes.names[i], &files, &used, err);
+    if (st == QW_OK && !used)
+        st = files.n > 0 ? open_files(l, files.names, files.n, err)
+                         : fail_without_weights(l->dir, err);
+    qw_mem_free(indexes.names);
+    qw_mem_free(files.names);
+    return st;
+}
+
+static qw_status open_description(loader *l, bool *found, qw_error *err)
+{
+    char *file;
+    qw_status st = qw_quant_description_find(&file, found, l->dir, err);
+    if (st != QW_OK || !*found) return st;
+    l->c.quant = qw_mem_calloc(1, sizeof *l->c.quant);
+    st = l->c.quant ? qw_quant_description_load(l->c.quant, l->dir, file, err)
+                    : qw_fail_memory(err, sizeof *l->c.quant, "the quantization description");
+    qw_mem_free(file);
+    return st;
+}
+
+static qw_status open_plain(loader *l, qw_error *err)
+{
+    const char *const single = single_file;
+    char *index_path = qw_file_join(l->dir, index_file);
+    char *single_path = qw_file_join(l->dir, single_file);
+    qw_status st;
+    if (!index_path || !single_path)
+        st = qw_fail_memory(err, strlen(l->dir), "a path");
+    else if (qw_file_exists(index_path))
+        st = open_indexed(l, index_path, err);
+    else if (qw_file_exists(single_path))
+        st = open_files(l, &single, 1, err);
+    else
+        st = fail_without_weights(l->dir, err);
+    qw_mem_free(single_path);
+    qw_mem_free(index_path);
+    return st;
+}
+
 qw_status qw_checkpoint_open(qw_checkpoint *out, const char *dir, qw_error *err)
 {
-    loader l = {.dir = dir};
+    loader l = {.dir = dir, .index = index_file};
     qw_arena_init(&l.c.arena, 1 << 16);
     qw_map_init(&l.c.by_name);
     qw_map_init(&l.mapping_of);
-    char *index_path = qw_file_join(dir, index_file), *single_path = qw_file_join(dir, single_file);
-    qw_status st;
-    if (!index_path || !single_path)
-        st = qw_fail_memory(err, strlen(dir), "a path");
-    else if (qw_file_exists(index_path))
-        st = open_indexed(&l, index_path, err);
-    else if (qw_file_exists(single_path))
-        st = open_single(&l, err);
-    else
-        st = fail_without_weights(dir, err);
-    qw_mem_free(single_path);
-    qw_mem_free(index_path);
+    bool is_quantized;
+    qw_status st = open_description(&l, &is_quantized, err);
+    if (st == QW_OK) st = is_quantized ? open_quantized(&l, err) : open_plain(&l, err);
     release_loader(&l);
     if (st == QW_OK)
         *out = l.c;
@@ -301,6 +439,8 @@ qw_status qw_checkpoint_open(qw_checkpoint *out, const char *dir, qw_error *err)
 void qw_checkpoint_close(qw_checkpoint *c)
 {
     for (size_t i = 0; i < c->n_shards; i++) qw_safetensors_close(&c->shards[i].file);
+    if (c->quant) qw_quant_description_release(c->quant);
+    qw_mem_free(c->quant);
     qw_map_release(&c->by_name);
     qw_arena_release(&c->arena);
     *c = (qw_checkpoint){0};

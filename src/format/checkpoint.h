@@ -1,6 +1,7 @@
 #ifndef QW_FORMAT_CHECKPOINT_H
 #define QW_FORMAT_CHECKPOINT_H
 
+#include "format/quant_description.h"
 #include "format/safetensors.h"
 
 /** One weight file of a model directory. */
@@ -23,9 +24,15 @@ typedef struct qw_checkpoint {
     uint64_t total_size; /* bytes of all tensors */
     qw_map by_name;
     qw_arena arena;
+    qw_quant_description *quant; /* of an ascend checkpoint; NULL: stored as it is run. Owned */
 } qw_checkpoint;
 
 /**
+ * A directory with a quantization description (qw_quant_description_find) is an ascend checkpoint
+ * (quantization.md 1.1): the index is the first *.safetensors.index.json, quant_* before others,
+ * whose files are all there, nested or flat; without one all *.safetensors of the folder count, and
+ * a tensor that two of them hold is an error. In all others:
+ *
  * Open `dir`/model.safetensors.index.json with the files it names, or else `dir`/model.safetensors.
  * With an index every mapped tensor must be in its file, and other tensors of a file do not exist.
  * QW_ERR_FORMAT names the file and the tensor; a missing file is "shard i of n"; QW_ERR_UNSUPPORTED

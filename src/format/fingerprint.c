@@ -48,6 +48,7 @@ qw_fingerprint qw_fingerprint_of(const qw_checkpoint *checkpoint)
     for (size_t i = 0; i < checkpoint->n_shards; i++) add_shard(&hash, &checkpoint->shards[i]);
     for (size_t i = 0; i < checkpoint->n_tensors; i++)
         add_tensor(&hash, checkpoint, checkpoint->tensors[i]);
+    if (checkpoint->quant) add(&hash, checkpoint->quant->hash, sizeof checkpoint->quant->hash);
     XXH128_hash_t digest = XXH3_128bits_digest(&hash);
     // The system maps neighbours of each page that was looked at: give them back.
     for (size_t i = 0; i < checkpoint->n_shards; i++) {

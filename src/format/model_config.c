@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "format/config_json.h"
 #include "format/hf_overrides.h"
+#include "format/quant_description.h"
 
 static const char *const supported_architectures[] = {"Qwen3ForCausalLM"};
 
@@ -169,9 +170,10 @@ static qw_status refuse_sliding_window(const qw_model_config *c, const json_t *c
     return QW_OK;
 }
 
-static qw_status refuse_quantization(const json_t *config, qw_error *err)
+// An ascend checkpoint is what its description file says; some tools leave an object here as well.
+static qw_status refuse_quantization(const json_t *config, bool is_described, qw_error *err)
 {
-    if (!qw_json_has(config, "quantization_config")) return QW_OK;
+    if (is_described || !qw_json_has(config, "quantization_config")) return QW_OK;
     const json_t *q = json_object_get(config, "quantization_config");
     const char *method = json_string_value(json_object_get(q, "quant_method"));
     return qw_fail(err, QW_ERR_UNSUPPORTED,
@@ -239,12 +241,12 @@ static qw_status check_max_len(const qw_model_config *c, qw_error *err)
 
 // ---- the whole ----
 
-static qw_status read_config(qw_model_config *c, const json_t *config, qw_buf *warnings,
-                             qw_error *err)
+static qw_status read_config(qw_model_config *c, const json_t *config, bool is_described,
+                             qw_buf *warnings, qw_error *err)
 {
     c->rms_norm_eps = 1e-6;
     qw_status st = read_architecture(&c->architecture, config, err);
-    if (st == QW_OK) st = refuse_quantization(config, err);
+    if (st == QW_OK) st = refuse_quantization(config, is_described, err);
     if (st == QW_OK) st = read_counts(c, config, err);
     if (st == QW_OK) st = read_activation(config, err);
     // The lower bound is the smallest normal float: below it the kernels would add zero.
@@ -286,7 +288,7 @@ static void warn_unknown_overrides(qw_buf *warnings, const json_t *config, const
     }
 }
 
-static qw_status parse_config(qw_model_config *out, const char *text, size_t len,
+static qw_status parse_config(qw_model_config *out, const char *text, size_t len, bool is_described,
                               const json_t *overrides, qw_error *err)
 {
     json_t *config;
@@ -297,7 +299,7 @@ static qw_status parse_config(qw_model_config *out, const char *text, size_t len
     qw_buf_init(&warnings, QW_CONFIG_MAX_SIZE);
     warn_unknown_overrides(&warnings, config, overrides);
     st = qw_hf_overrides_apply(config, overrides, &warnings, err);
-    if (st == QW_OK) st = read_config(&c, config, &warnings, err);
+    if (st == QW_OK) st = read_config(&c, config, is_described, &warnings, err);
     if (st == QW_OK) st = qw_buf_check(&warnings, "the list of warnings", err);
     if (st == QW_OK && !(c.warnings = qw_buf_take(&warnings, NULL)))
         st = qw_fail_memory(err, 64, "the list of warnings");
@@ -316,7 +318,7 @@ qw_status qw_model_config_parse(qw_model_config *out, const char *text, size_t l
     json_t *overrides;
     qw_status st = qw_config_parse_overrides(&overrides, hf_overrides, "--hf-overrides", err);
     if (st != QW_OK) return st;
-    st = parse_config(out, text, len, overrides, err);
+    st = parse_config(out, text, len, false, overrides, err);
     json_decref(overrides);
     return st;
 }
@@ -331,8 +333,14 @@ qw_status qw_model_config_load(qw_model_config *out, const char *dir, const char
     qw_buf_init(&text, QW_CONFIG_MAX_SIZE);
     char *path = qw_file_join(dir, "config.json");
     st = path ? qw_file_read(&text, path, err) : qw_fail_memory(err, strlen(dir), "a path");
+    bool is_described = false;
+    char *description = NULL;
+    // A folder that cannot be listed is the checkpoint's to complain about.
+    if (st == QW_OK && qw_quant_description_find(&description, &is_described, dir, NULL) != QW_OK)
+        is_described = false;
+    qw_mem_free(description);
     if (st == QW_OK) {
-        st = parse_config(out, text.data, text.len, overrides, err);
+        st = parse_config(out, text.data, text.len, is_described, overrides, err);
         if (st != QW_OK)
             qw_context(err, st, "'%.250s'%s", path, hf_overrides ? " with --hf-overrides" : "");
     }

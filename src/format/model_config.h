@@ -42,7 +42,8 @@ bool qw_model_config_next_warning(const char **rest, qw_str *warning);
  * strings that hold a number count as that number.
  * QW_ERR_USAGE: the overrides are no JSON object; QW_ERR_FORMAT: a missing or impossible value;
  * QW_ERR_UNSUPPORTED: another architecture, rope type, activation, sliding windows, a
- * quantization. Release with qw_model_config_release.
+ * quantization_config (unless `dir` is an ascend checkpoint, format/quant_description.h). Release
+ * with qw_model_config_release.
  */
 QW_MUST_CHECK qw_status qw_model_config_load(qw_model_config *out, const char *dir,
                                              const char *hf_overrides, qw_error *err);
