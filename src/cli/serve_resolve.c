@@ -1,7 +1,5 @@
 // What the options of `serve` say about files and this machine: the model, its length, the limits
 // of a step, the compute threads.
-#include <dirent.h>
-#include <fnmatch.h>
 
 #include "base/cpus.h"
 #include "base/file.h"
@@ -12,7 +10,9 @@
 #include "cli/serve_json.h"
 #include "cli/serve_limits.h"
 #include "cli/thread_plan.h"
+#include "base/mem.h"
 #include "format/opt_json.h"
+#include "format/quant_description.h"
 
 static qw_status no_memory(qw_error *err)
 {
@@ -51,19 +51,6 @@ static qw_status name_model(qw_serve_options *o, qw_error *err)
 
 // Quantization
 
-// The first file of the directory whose name fits, e.g. quant_model_description_w8a8.json.
-static bool find_file(char name[256], const char *dir, const char *pattern)
-{
-    DIR *d = opendir(dir);
-    bool found = false;
-    for (struct dirent *e = NULL; d && !found && (e = readdir(d));) {
-        found = fnmatch(pattern, e->d_name, 0) == 0;
-        if (found) snprintf(name, 256, "%s", e->d_name);
-    }
-    if (d) closedir(d);
-    return found;
-}
-
 // Under --explain a refusal is one more thing to tell.
 static qw_status refuse_quantization(qw_serve_options *o, const char *method, const char *why,
                                      qw_error *err)
@@ -83,20 +70,18 @@ static qw_status check_quantization(qw_serve_options *o, qw_error *err)
 {
     const char *method = qw_serve_text(o, "quantization"), *dir = o->model.model;
     if (!method || strcmp(method, "none") == 0) return QW_OK;
-    char file[256], why[480];
     if (strcmp(method, "ascend") != 0)
-        snprintf(why, sizeof why,
-                 "of the quantized formats only ascend is known; leave the option out");
-    else if (find_file(file, dir, "quant_model_description*.json"))
-        snprintf(why, sizeof why,
-                 "'%.200s' holds an ascend checkpoint (%.80s), and loading these is not built yet; "
-                 "serve the BF16 checkpoint that it was made of",
-                 dir, file);
-    else
-        snprintf(why, sizeof why,
-                 "'%.200s' holds no quant_model_description*.json, so it is not an ascend "
-                 "checkpoint; leave the option out to serve it as it is stored",
-                 dir);
+        return refuse_quantization(
+            o, method, "of the quantized formats only ascend is known; leave the option out", err);
+    char *file, why[480];
+    bool found;
+    qw_status st = qw_quant_description_find(&file, &found, dir, err);
+    qw_mem_free(file);
+    if (st != QW_OK || found) return st;
+    snprintf(why, sizeof why,
+             "'%.200s' holds no quant_model_description*.json, so it is not an ascend checkpoint; "
+             "leave the option out to serve it as it is stored",
+             dir);
     return refuse_quantization(o, method, why, err);
 }
 

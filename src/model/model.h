@@ -70,6 +70,28 @@ QW_MUST_CHECK qw_status qw_model_dummy_checkpoint(qw_checkpoint *out, const qw_m
                                                   uint64_t seed, qw_error *err);
 void qw_model_free(qw_model *m);
 
+/** How a Linear is stored and run. Strings are borrowed for the call. */
+typedef struct qw_linear_info {
+    int layer;           /* -1: in none */
+    const char *name;    /* "mlp.up_proj", without its layer */
+    const char *format;  /* "W8A8_DYNAMIC"; the dtype of float weights */
+    const char *kernel;  /* static: "int8 x int8 per token" */
+    const char *product; /* what it is packed with: "mlp.gate_up_proj", or itself */
+    int rows, cols;      /* outputs, inputs */
+    int group;           /* inputs per group of scales; 0: none */
+    bool has_bias;
+    size_t stored_bytes; /* of its tensors */
+    size_t packed_bytes; /* of the product; 0 but for its first Linear */
+} qw_linear_info;
+
+typedef void qw_linear_info_fn(void *ctx, const qw_linear_info *info);
+
+/** Tell about all Linears, layer by layer, the head last. Errors as qw_model_load's, but values are
+ *  not looked at. */
+QW_MUST_CHECK qw_status qw_model_describe(const qw_model_config *config,
+                                          const qw_checkpoint *checkpoint, qw_linear_info_fn *fn,
+                                          void *ctx, qw_error *err);
+
 /** Step plans and what became of them. */
 typedef struct qw_step_stats {
     size_t n_plans;        /* sizes of decode steps that have a plan */

@@ -16,22 +16,53 @@ void qw_model_set_tap(qw_model *m, qw_model_tap_fn *fn, void *ctx)
     m->tap_ctx = ctx;
 }
 
+static void norm_rows(const qw_model *m, qw_backend *be, float *y, const float *x,
+                      const qw_norm *norm, int n_rows)
+{
+    int h = (int)m->config->hidden_size;
+    be->ops->rms_norm(be, y, m->hidden_stride, x, m->hidden_stride, norm->weight, h,
+                      (float)m->config->rms_norm_eps, n_rows, m->round);
+    if (norm->bias) be->ops->add_vector(be, y, m->hidden_stride, norm->bias, h, n_rows, m->round);
+}
+
+// y = epilogue(x * w^T), by one product or by one for each tensor.
+static void apply(const qw_model *m, qw_backend *be, float *y, size_t y_stride, const float *x,
+                  size_t x_stride, const qw_linears *w, int n_rows, qw_epilogue epilogue)
+{
+    const qw_ops *op = be->ops;
+    if (w->n_parts == 1) {
+        op->linear(be, y, y_stride, x, x_stride, &w->parts[0], n_rows, epilogue, m->round);
+        return;
+    }
+    if (w->concat == QW_CONCAT_STACK) {
+        for (int p = 0; p < w->n_parts; p++)
+            op->linear(be, y + w->columns[p], y_stride, x, x_stride, &w->parts[p], n_rows, epilogue,
+                       m->round);
+        return;
+    }
+    op->linear(be, m->gate, m->mlp_stride, x, x_stride, &w->parts[0], n_rows, QW_EPILOGUE_STORE,
+               m->round);
+    op->linear(be, m->up, m->mlp_stride, x, x_stride, &w->parts[1], n_rows, QW_EPILOGUE_STORE,
+               m->round);
+    op->silu_mul(be, y, y_stride, m->gate, m->up, m->mlp_stride, (int)m->config->intermediate_size,
+                 n_rows, m->round);
+}
+
 static void attention_block(const qw_model *m, qw_backend *be, const qw_layer *l,
                             const qw_model_step *step, int i_layer)
 {
     const qw_model_config *c = m->config;
     const qw_ops *op = be->ops;
     float eps = (float)c->rms_norm_eps;
-    op->rms_norm(be, m->normed, m->hidden_stride, m->hidden, m->hidden_stride, l->input_norm,
-                 (int)c->hidden_size, eps, step->n_tokens, m->round);
+    norm_rows(m, be, m->normed, m->hidden, &l->input_norm, step->n_tokens);
     tell(m, l, QW_TAP_QKV, m->normed, m->hidden_stride, step->n_tokens);
-    op->linear(be, m->qkv, m->qkv_stride, m->normed, m->hidden_stride, &l->qkv, step->n_tokens,
-               QW_EPILOGUE_STORE, m->round);
+    apply(m, be, m->qkv, m->qkv_stride, m->normed, m->hidden_stride, &l->qkv, step->n_tokens,
+          QW_EPILOGUE_STORE);
     op->norm_rope_store(be, &(qw_qkv_args){.qkv = m->qkv,
                                            .stride = m->qkv_stride,
-                                           .q_column = l->qkv.segment_column[0],
-                                           .k_column = l->qkv.segment_column[1],
-                                           .v_column = l->qkv.segment_column[2],
+                                           .q_column = l->qkv.columns[0],
+                                           .k_column = l->qkv.columns[1],
+                                           .v_column = l->qkv.columns[2],
                                            .n_heads = (int)c->num_attention_heads,
                                            .q_norm = l->q_norm,
                                            .k_norm = l->k_norm,
@@ -55,23 +86,19 @@ static void attention_block(const qw_model *m, qw_backend *be, const qw_layer *l
                                            .n_seqs = step->n_seqs,
                                            .round = m->round});
     tell(m, l, QW_TAP_O, m->heads, m->heads_stride, step->n_tokens);
-    op->linear(be, m->hidden, m->hidden_stride, m->heads, m->heads_stride, &l->o, step->n_tokens,
-               QW_EPILOGUE_RESIDUAL, m->round);
+    apply(m, be, m->hidden, m->hidden_stride, m->heads, m->heads_stride, &l->o, step->n_tokens,
+          QW_EPILOGUE_RESIDUAL);
 }
 
 static void mlp_block(const qw_model *m, qw_backend *be, const qw_layer *l, int n_tokens)
 {
-    const qw_model_config *c = m->config;
-    const qw_ops *op = be->ops;
-    op->rms_norm(be, m->normed, m->hidden_stride, m->hidden, m->hidden_stride,
-                 l->post_attention_norm, (int)c->hidden_size, (float)c->rms_norm_eps, n_tokens,
-                 m->round);
+    norm_rows(m, be, m->normed, m->hidden, &l->post_attention_norm, n_tokens);
     tell(m, l, QW_TAP_GATE_UP, m->normed, m->hidden_stride, n_tokens);
-    op->linear(be, m->mlp, m->mlp_stride, m->normed, m->hidden_stride, &l->gate_up, n_tokens,
-               QW_EPILOGUE_SILU_MUL, m->round);
+    apply(m, be, m->mlp, m->mlp_stride, m->normed, m->hidden_stride, &l->gate_up, n_tokens,
+          QW_EPILOGUE_SILU_MUL);
     tell(m, l, QW_TAP_DOWN, m->mlp, m->mlp_stride, n_tokens);
-    op->linear(be, m->hidden, m->hidden_stride, m->mlp, m->mlp_stride, &l->down, n_tokens,
-               QW_EPILOGUE_RESIDUAL, m->round);
+    apply(m, be, m->hidden, m->hidden_stride, m->mlp, m->mlp_stride, &l->down, n_tokens,
+          QW_EPILOGUE_RESIDUAL);
 }
 
 static void layers(const qw_model *m, qw_backend *be, const qw_model_step *step, int n_layers)
@@ -90,10 +117,9 @@ static void head(const qw_model *m, qw_backend *be, const int32_t *rows, int n_r
     int h = (int)m->config->hidden_size;
     op->gather_rows(be, m->logit_in, m->hidden_stride, m->hidden, m->hidden_stride, rows, n_rows,
                     h);
-    op->rms_norm(be, m->logit_normed, m->hidden_stride, m->logit_in, m->hidden_stride,
-                 m->final_norm, h, (float)m->config->rms_norm_eps, n_rows, m->round);
-    op->linear(be, m->logits, m->logits_stride, m->logit_normed, m->hidden_stride, &m->lm_head,
-               n_rows, QW_EPILOGUE_STORE, m->round);
+    norm_rows(m, be, m->logit_normed, m->logit_in, &m->final_norm, n_rows);
+    apply(m, be, m->logits, m->logits_stride, m->logit_normed, m->hidden_stride, &m->lm_head,
+          n_rows, QW_EPILOGUE_STORE);
 }
 
 // Angles of the step's positions: the only thing that is computed outside of the operations.

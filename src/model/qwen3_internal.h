@@ -2,22 +2,42 @@
 #define QW_MODEL_QWEN3_INTERNAL_H
 
 // What the files of the Qwen3 decoder share; nobody else includes this. qwen3_tensors.c: which
-// tensors there are and which products are made of them. qwen3_load.c: sizes, loading, releasing.
-// qwen3.c: the layers, run one operation at a time or by step plans.
+// tensors there are and which products are made of them. qwen3_products.c: products bound to the
+// tensors of a checkpoint. qwen3_load.c: sizes, loading, releasing. qwen3.c: the layers, run one
+// operation at a time or by step plans.
 #include "base/mem.h"
 #include "model/model.h"
 #include "model/rope.h"
 #include "model/step_plan.h"
+#include "model/stored_linear.h"
 #include "model/weights.h"
 
 #define QW_LAYER "model.layers.%d."
 #define QW_EMBED_TOKENS "model.embed_tokens.weight"
 
+/**
+ * The weights of a product rule: one product, or one for each tensor when these are stored in ways
+ * that differ. The output is the same either way.
+ */
+typedef struct qw_linears {
+    qw_linear parts[3];
+    int n_parts;
+    int columns[3]; /* where the rows of each tensor begin in the output; STACK only */
+    qw_concat concat;
+} qw_linears;
+
+/** An RMS norm; ascend checkpoints may have a bias, which is added behind it. */
+typedef struct qw_norm {
+    float *weight;
+    float *bias; /* NULL: none */
+} qw_norm;
+
 /** One decoder layer. */
 typedef struct qw_layer {
-    float *input_norm, *post_attention_norm; /* [hidden_size] */
+    qw_norm input_norm, post_attention_norm; /* [hidden_size] */
     float *q_norm, *k_norm;                  /* [head_dim] */
-    qw_linear qkv, o, gate_up, down;
+    float *k_scale, *v_scale; /* C8: of the KV cache, [kv heads * head_dim]; NULL: none stored */
+    qw_linears qkv, o, gate_up, down;
 } qw_layer;
 
 /** Steps that were prepared, and the arrays their plans read instead of the caller's. */
@@ -38,11 +58,11 @@ struct qw_model {
     qw_arena arena; /* norms and the list of layers; model lifetime */
     int n_layers;
     qw_layer *layers;
-    float *final_norm;
+    qw_norm final_norm;
     qw_host_matrix embed_tokens; /* rows stay in the mapped file ... */
     void *embed_memory;          /* ... or, when made up, here */
     size_t embed_size;
-    qw_linear lm_head;
+    qw_linears lm_head;
     qw_packed_weights packed; /* what the linears borrow from */
     qw_rope rope;
     float scale; /* head_dim^-0.5 */
@@ -50,13 +70,15 @@ struct qw_model {
     // Step scratch: one mapping, cut up once. Widths in floats, strides from qw_row_stride.
     void *scratch;
     size_t scratch_size;
+    bool has_split_gate; /* `gate` and `up` are needed */
     size_t hidden_stride, qkv_stride, heads_stride, mlp_stride, logits_stride;
-    float *hidden;                           /* residual stream [max_tokens] */
-    float *normed;                           /* [max_tokens] */
-    float *qkv;                              /* [max_tokens] */
-    float *heads;                            /* attention output [max_tokens] */
-    float *mlp;                              /* silu(gate) * up [max_tokens] */
-    float *cos, *sin;                        /* [max_tokens][head_dim / 2] */
+    float *hidden;    /* residual stream [max_tokens] */
+    float *normed;    /* [max_tokens] */
+    float *qkv;       /* [max_tokens] */
+    float *heads;     /* attention output [max_tokens] */
+    float *mlp;       /* silu(gate) * up [max_tokens] */
+    float *gate, *up; /* [max_tokens], where they are products of their own; else NULL */
+    float *cos, *sin; /* [max_tokens][head_dim / 2] */
     float *logit_in, *logit_normed, *logits; /* [max_logit_rows] */
 
     qw_model_tap_fn *tap; /* NULL: nobody listens */
@@ -78,9 +100,9 @@ static inline int qw_kv_width(const qw_model_config *c)
 
 // qwen3_tensors.c
 
-/** Every tensor of the config is there with its shape and dtype, and nothing else is. */
+/** As qw_weight_list_check for the tensors of the config. */
 QW_MUST_CHECK qw_status qw_qwen3_check_tensors(const qw_model_config *c, const qw_checkpoint *ck,
-                                               qw_error *err);
+                                               qw_weight_check check, qw_error *err);
 
 /** The products of a layer, in order of use. */
 enum { QW_QKV, QW_O, QW_GATE_UP, QW_DOWN, QW_N_LAYER_PRODUCTS };
@@ -94,13 +116,42 @@ typedef struct qw_product_rule {
 } qw_product_rule;
 
 extern const qw_product_rule qw_layer_products[QW_N_LAYER_PRODUCTS];
-qw_product_rule qw_lm_head_product(const qw_model_config *c);
-/** The tensors of a rule for layer i (< 0: none); linear and name are not set. */
-qw_product qw_product_bind(const qw_product_rule *rule, const qw_model_config *c,
-                           const qw_checkpoint *ck, int i);
-/** Add the packed bytes of a product to *total; false when they are more than any memory. */
-QW_MUST_CHECK bool qw_product_add_bytes(size_t *total, const qw_product_rule *rule,
-                                        const qw_model_config *c, const qw_checkpoint *ck, int i);
+/** The head's rule: lm_head.weight, or the embedding where they are tied. */
+qw_product_rule qw_lm_head_product(const qw_model_config *c, const qw_checkpoint *ck);
+
+// qwen3_products.c
+
+/** A rule's tensors, bound to a checkpoint. */
+typedef struct qw_bound_rule {
+    qw_product products[3];
+    int n_products;
+    int columns[3];
+    qw_stored_linear stored[3]; /* as they are in the checkpoint */
+    int n_stored;
+} qw_bound_rule;
+
+/**
+ * Find the tensors of a rule for layer i (< 0: none) and decide which are packed together. Names
+ * and what had to be converted lie in the arena; the products' `linear` is not set.
+ */
+QW_MUST_CHECK qw_status qw_product_bind(qw_bound_rule *out, qw_arena *arena,
+                                        const qw_product_rule *rule, const qw_model_config *c,
+                                        const qw_checkpoint *ck, int i, qw_error *err);
+
+/** Put a Linear behind those that the product has, which it fits (qw_stored_linear_fits). */
+void qw_product_add_tensor(qw_product *p, const qw_stored_linear *l);
+
+/** What products take, added up. */
+typedef struct qw_product_sizes {
+    size_t packed;       /* bytes of all packed arrays */
+    size_t input;        /* bytes of the largest quantized input */
+    bool has_split_gate; /* gate and up are products of their own somewhere */
+} qw_product_sizes;
+
+/** Add those of a rule, whose input has up to max_rows rows. */
+QW_MUST_CHECK qw_status qw_product_measure(qw_product_sizes *sizes, const qw_product_rule *rule,
+                                           const qw_model_config *c, const qw_checkpoint *ck, int i,
+                                           int max_rows, qw_error *err);
 
 // qwen3.c
 

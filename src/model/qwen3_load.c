@@ -22,8 +22,8 @@ static bool plan_scratch(qw_model *m, size_t *total)
     m->heads_stride = qw_row_stride((size_t)qw_heads_width(c));
     m->mlp_stride = qw_row_stride((size_t)c->intermediate_size);
     m->logits_stride = qw_row_stride((size_t)c->vocab_size);
-    size_t per_token = 2 * m->hidden_stride + m->qkv_stride + m->heads_stride + m->mlp_stride +
-                       (size_t)c->head_dim;
+    size_t per_token = 2 * m->hidden_stride + m->qkv_stride + m->heads_stride +
+                       (m->has_split_gate ? 3 : 1) * m->mlp_stride + (size_t)c->head_dim;
     size_t per_row = 2 * m->hidden_stride + m->logits_stride, a, b, sum;
     return qw_mul_size(&a, per_token, tokens) && qw_mul_size(&b, per_row, rows) &&
            qw_add_size(&sum, a, b) && qw_mul_size(total, sum, sizeof(float));
@@ -34,20 +34,33 @@ static size_t embed_bytes(const qw_host_matrix *m)
     return (size_t)m->rows * (size_t)m->cols * (size_t)(qw_dtype_bits(m->dtype) / 8);
 }
 
+static qw_status measure_products(qw_product_sizes *out, const qw_model *m, const qw_checkpoint *ck,
+                                  qw_error *err)
+{
+    const qw_model_config *c = m->config;
+    *out = (qw_product_sizes){0};
+    qw_product_rule head = qw_lm_head_product(c, ck);
+    qw_status st = qw_product_measure(out, &head, c, ck, -1, m->limits.max_logit_rows, err);
+    for (int i = 0; i < c->num_hidden_layers && st == QW_OK; i++)
+        for (int p = 0; p < QW_N_LAYER_PRODUCTS && st == QW_OK; p++)
+            st =
+                qw_product_measure(out, &qw_layer_products[p], c, ck, i, m->limits.max_tokens, err);
+    return st;
+}
+
 qw_status qw_model_measure(qw_model_footprint *out, const qw_model_config *config,
                            const qw_checkpoint *checkpoint, const qw_model_limits *limits,
                            const qw_kv_layout *layout, qw_error *err)
 {
-    qw_status st = qw_qwen3_check_tensors(config, checkpoint, err);
-    if (st != QW_OK) return st;
     qw_model m = {.config = config, .limits = *limits};
-    qw_model_footprint f = {0};
-    qw_product_rule head = qw_lm_head_product(config);
+    qw_product_sizes products;
+    qw_status st = qw_qwen3_check_tensors(config, checkpoint, QW_CHECK_SHAPES, err);
+    if (st == QW_OK) st = measure_products(&products, &m, checkpoint, err);
+    if (st != QW_OK) return st;
+    m.has_split_gate = products.has_split_gate;
+    qw_model_footprint f = {.weights = products.packed};
     bool ok = plan_scratch(&m, &f.activations) &&
-              qw_product_add_bytes(&f.weights, &head, config, checkpoint, -1);
-    for (int i = 0; i < config->num_hidden_layers && ok; i++)
-        for (int p = 0; p < QW_N_LAYER_PRODUCTS && ok; p++)
-            ok = qw_product_add_bytes(&f.weights, &qw_layer_products[p], config, checkpoint, i);
+              qw_add_size(&f.activations, f.activations, products.input);
     qw_host_matrix embed = qw_weight_view(checkpoint, QW_EMBED_TOKENS, -1);
     if (!embed.data) ok = ok && qw_add_size(&f.weights, f.weights, embed_bytes(&embed));
     size_t norms = (2 * (size_t)config->hidden_size + 2 * (size_t)config->head_dim) * sizeof(float);
@@ -76,6 +89,8 @@ static void cut_scratch(qw_model *m)
         {&m->qkv, tokens * m->qkv_stride},
         {&m->heads, tokens * m->heads_stride},
         {&m->mlp, tokens * m->mlp_stride},
+        {&m->gate, m->has_split_gate ? tokens * m->mlp_stride : 0},
+        {&m->up, m->has_split_gate ? tokens * m->mlp_stride : 0},
         {&m->logit_in, rows * m->hidden_stride},
         {&m->logit_normed, rows * m->hidden_stride},
         {&m->logits, rows * m->logits_stride},
@@ -96,17 +111,117 @@ static float *load_vector(qw_model *m, const qw_checkpoint *ck, const char *patt
     return v;
 }
 
+// The bias of a norm in an ascend checkpoint (quantization.md 5.1); NULL when there is none or it
+// is all 0, as some writers leave it.
+static qw_status load_bias(float **out, qw_model *m, const qw_checkpoint *ck, const char *weight,
+                           int i, int64_t n, qw_error *err)
+{
+    *out = NULL;
+    if (!ck->quant) return QW_OK;
+    char name[256];
+    const qw_stored_tensor *t = qw_weight_sibling(name, ck, weight, i, "bias");
+    if (!t) return QW_OK;
+    if (t->rank != 1 || t->shape[0] != (size_t)n ||
+        (t->dtype != QW_DTYPE_BF16 && t->dtype != QW_DTYPE_F16 && t->dtype != QW_DTYPE_F32))
+        return qw_fail(err, QW_ERR_FORMAT,
+                       "tensor '%.200s' must have %" PRId64 " elements of BF16, F16 or F32", name,
+                       n);
+    bool is_zero = true;
+    float *v = load_vector(m, ck, name, -1, n);
+    if (!v) return qw_fail_memory(err, (size_t)n * sizeof *v, "a norm's bias");
+    for (int64_t k = 0; k < n; k++) {
+        if (v[k] != 0) is_zero = false;
+        if (!isfinite(v[k]))
+            return qw_fail(err, QW_ERR_FORMAT, "tensor '%.200s' holds %g", name, (double)v[k]);
+    }
+    if (!is_zero) *out = v;
+    return QW_OK;
+}
+
+static qw_status load_norm(qw_norm *out, qw_model *m, const qw_checkpoint *ck, const char *pattern,
+                           int i, qw_error *err)
+{
+    int64_t h = m->config->hidden_size;
+    out->weight = load_vector(m, ck, pattern, i, h);
+    if (!out->weight) return qw_fail_memory(err, (size_t)h * sizeof(float), "norm weights");
+    return load_bias(&out->bias, m, ck, pattern, i, h, err);
+}
+
+static qw_status load_head_norm(float **out, qw_model *m, const qw_checkpoint *ck,
+                                const char *pattern, int i, qw_error *err)
+{
+    int64_t d = m->config->head_dim;
+    float *bias;
+    *out = load_vector(m, ck, pattern, i, d);
+    if (!*out) return qw_fail_memory(err, (size_t)d * sizeof(float), "norm weights");
+    qw_status st = load_bias(&bias, m, ck, pattern, i, d, err);
+    if (st == QW_OK && bias)
+        st = qw_fail(err, QW_ERR_UNSUPPORTED,
+                     "layer %d: the norm of its query or key heads has a bias that is not 0, which "
+                     "is not supported",
+                     i);
+    return st;
+}
+
 static qw_status load_norms(qw_model *m, const qw_checkpoint *ck, int i, qw_error *err)
 {
     qw_layer *l = &m->layers[i];
-    int64_t h = m->config->hidden_size, d = m->config->head_dim;
-    l->input_norm = load_vector(m, ck, QW_LAYER "input_layernorm.weight", i, h);
-    l->post_attention_norm = load_vector(m, ck, QW_LAYER "post_attention_layernorm.weight", i, h);
-    l->q_norm = load_vector(m, ck, QW_LAYER "self_attn.q_norm.weight", i, d);
-    l->k_norm = load_vector(m, ck, QW_LAYER "self_attn.k_norm.weight", i, d);
-    if (!l->input_norm || !l->post_attention_norm || !l->q_norm || !l->k_norm)
-        return qw_fail_memory(err, (size_t)h * sizeof(float), "norm weights");
+    qw_status st = load_norm(&l->input_norm, m, ck, QW_LAYER "input_layernorm.weight", i, err);
+    if (st == QW_OK)
+        st = load_norm(&l->post_attention_norm, m, ck, QW_LAYER "post_attention_layernorm.weight",
+                       i, err);
+    if (st == QW_OK)
+        st = load_head_norm(&l->q_norm, m, ck, QW_LAYER "self_attn.q_norm.weight", i, err);
+    if (st == QW_OK)
+        st = load_head_norm(&l->k_norm, m, ck, QW_LAYER "self_attn.k_norm.weight", i, err);
+    return st;
+}
+
+// Scales of an int8 KV cache, one for each channel or one for all (quantization.md 3.9).
+static qw_status load_kv_scale(float **out, qw_model *m, const qw_checkpoint *ck,
+                               const char *weight, int i, qw_error *err)
+{
+    char name[256];
+    size_t n = (size_t)qw_kv_width(m->config);
+    const qw_stored_tensor *t = qw_weight_sibling(name, ck, weight, i, "kv_cache_offset");
+    if (t && !qw_weight_is_zero(t))
+        return qw_fail(err, QW_ERR_UNSUPPORTED,
+                       "tensor '%.200s' is not all 0; an asymmetric KV cache is not supported",
+                       name);
+    t = qw_weight_sibling(name, ck, weight, i, "kv_cache_scale");
+    if (!t) return QW_OK;
+    bool is_float =
+        t->dtype == QW_DTYPE_BF16 || t->dtype == QW_DTYPE_F16 || t->dtype == QW_DTYPE_F32;
+    size_t n_stored = is_float ? t->size / ((size_t)qw_dtype_bits(t->dtype) / 8) : 0;
+    if (n_stored != n && n_stored != 1)
+        return qw_fail(err, QW_ERR_FORMAT,
+                       "tensor '%.200s' must have %zu elements, or one, of BF16, F16 or F32", name,
+                       n);
+    float *v = qw_arena_array(&m->arena, n, sizeof *v);
+    if (!v) return qw_fail_memory(err, n * sizeof *v, "scales of the KV cache");
+    qw_host_matrix stored = {.data = t->data, .dtype = t->dtype, .rows = 1, .cols = (int)n_stored};
+    for (size_t k = 0; k < n; k++) {
+        v[k] = qw_host_matrix_at(&stored, 0, n_stored == 1 ? 0 : k);
+        if (!isnormal(v[k]) || v[k] < 0)
+            return qw_fail(err, QW_ERR_FORMAT,
+                           "tensor '%.200s' holds %g; scales must be finite and above 0", name,
+                           (double)v[k]);
+    }
+    *out = v;
     return QW_OK;
+}
+
+static qw_status load_kv_scales(qw_model *m, const qw_checkpoint *ck, int i, qw_error *err)
+{
+    qw_layer *l = &m->layers[i];
+    if (!ck->quant) return QW_OK;
+    qw_status st = load_kv_scale(&l->k_scale, m, ck, QW_LAYER "self_attn.k_proj.weight", i, err);
+    if (st == QW_OK)
+        st = load_kv_scale(&l->v_scale, m, ck, QW_LAYER "self_attn.v_proj.weight", i, err);
+    if (st == QW_OK && !l->k_scale != !l->v_scale)
+        st = qw_fail(err, QW_ERR_FORMAT,
+                     "layer %d has a scale of the KV cache for only one of keys and values", i);
+    return st;
 }
 
 // Rows of a file are looked up in the map; made-up rows are written to memory first.
@@ -122,42 +237,66 @@ static qw_status load_embedding(qw_model *m, const qw_checkpoint *ck, qw_error *
     return QW_OK;
 }
 
-static qw_status add_product(qw_product *out, const qw_model *m, const qw_product_rule *p,
-                             const qw_checkpoint *ck, int i, qw_linear *linear, qw_arena *names,
-                             qw_error *err)
+// The products of a rule, at the end of the list.
+static qw_status add_products(qw_product *list, size_t *n, const qw_model *m,
+                              const qw_product_rule *rule, const qw_checkpoint *ck, int i,
+                              qw_linears *out, qw_arena *names, qw_error *err)
 {
-    *out = qw_product_bind(p, m->config, ck, i);
-    if (strcmp(p->weights[0], QW_EMBED_TOKENS) == 0) out->segments[0] = m->embed_tokens;
-    out->linear = linear;
-    out->name = qw_weight_name(names, p->name, i);
-    return out->name ? QW_OK : qw_fail_memory(err, 0, "a product's name");
+    qw_bound_rule b;
+    qw_status st = qw_product_bind(&b, names, rule, m->config, ck, i, err);
+    if (st != QW_OK) return st;
+    if (strcmp(rule->weights[0], QW_EMBED_TOKENS) == 0) b.products[0].segments[0] = m->embed_tokens;
+    out->n_parts = b.n_products;
+    out->concat = rule->concat;
+    memcpy(out->columns, b.columns, sizeof out->columns);
+    for (int p = 0; p < b.n_products; p++) {
+        b.products[p].linear = &out->parts[p];
+        list[(*n)++] = b.products[p];
+    }
+    return QW_OK;
+}
+
+static qw_linears *layer_linears(qw_layer *l, int i_product)
+{
+    qw_linears *const linears[] = {
+        [QW_QKV] = &l->qkv, [QW_O] = &l->o, [QW_GATE_UP] = &l->gate_up, [QW_DOWN] = &l->down};
+    return linears[i_product];
+}
+
+// Memory for the quantized inputs of all products.
+static qw_status reserve_inputs(qw_model *m, const qw_product *products, size_t n, qw_error *err)
+{
+    qw_status st = QW_OK;
+    for (size_t i = 0; i < n && st == QW_OK; i++) {
+        bool is_head = i == n - 1;
+        int rows = is_head ? m->limits.max_logit_rows : m->limits.max_tokens;
+        st = m->be->linear_reserve(m->be, products[i].linear, rows, err);
+    }
+    return st;
 }
 
 // All products, in order of use.
 static qw_status load_products(qw_model *m, const qw_checkpoint *ck, const qw_model_load_args *args,
                                qw_error *err)
 {
-    size_t n_max = (size_t)m->n_layers * QW_N_LAYER_PRODUCTS + 1, n = 0;
+    size_t n_max = 1, n = 0;
+    for (int p = 0; p < QW_N_LAYER_PRODUCTS; p++)
+        n_max += (size_t)m->n_layers * (size_t)qw_layer_products[p].n;
     qw_arena names;
-    qw_arena_init(&names, 16384);
+    qw_arena_init(&names, 1 << 18);
     qw_status st = QW_OK;
     qw_product *products = qw_mem_array(n_max, sizeof *products);
     if (!products) st = qw_fail_memory(err, n_max * sizeof *products, "the list of products");
-    for (int i = 0; i < m->n_layers && st == QW_OK; i++) {
-        qw_layer *l = &m->layers[i];
-        qw_linear *const linears[] = {
-            [QW_QKV] = &l->qkv, [QW_O] = &l->o, [QW_GATE_UP] = &l->gate_up, [QW_DOWN] = &l->down};
+    for (int i = 0; i < m->n_layers && st == QW_OK; i++)
         for (int p = 0; p < QW_N_LAYER_PRODUCTS && st == QW_OK; p++)
-            st = add_product(&products[n++], m, &qw_layer_products[p], ck, i, linears[p], &names,
-                             err);
-    }
-    qw_product_rule head = qw_lm_head_product(m->config);
-    if (st == QW_OK) st = add_product(&products[n++], m, &head, ck, -1, &m->lm_head, &names, err);
+            st = add_products(products, &n, m, &qw_layer_products[p], ck, i,
+                              layer_linears(&m->layers[i], p), &names, err);
+    qw_product_rule head = qw_lm_head_product(m->config, ck);
+    if (st == QW_OK) st = add_products(products, &n, m, &head, ck, -1, &m->lm_head, &names, err);
     if (st == QW_OK)
         st = qw_packed_weights_load(&m->packed, m->be, products, n, ck, &args->cache,
                                     args->progress, args->progress_ctx, err);
-    for (size_t i = 0; i < n && st == QW_OK; i++)
-        st = m->be->linear_reserve(m->be, products[i].linear, m->limits.max_tokens, err);
+    if (st == QW_OK) st = reserve_inputs(m, products, n, err);
     qw_mem_free(products);
     qw_arena_release(&names);
     return st;
@@ -167,20 +306,26 @@ static qw_status load(qw_model *m, const qw_checkpoint *ck, const qw_model_load_
                       qw_error *err)
 {
     const qw_model_config *c = m->config;
-    qw_status st = qw_qwen3_check_tensors(c, ck, err);
+    qw_product_sizes products;
+    qw_status st = qw_qwen3_check_tensors(c, ck, QW_CHECK_VALUES, err);
+    if (st == QW_OK) st = measure_products(&products, m, ck, err);
     if (st != QW_OK) return st;
+    m->has_split_gate = products.has_split_gate;
     if (!plan_scratch(m, &m->scratch_size))
         return qw_fail(err, QW_ERR_NO_MEMORY, "the step buffers do not fit in memory");
     m->scratch = qw_mem_map(m->scratch_size, 4096);
     if (!m->scratch) return qw_fail_memory(err, m->scratch_size, "the step buffers");
     cut_scratch(m);
     m->layers = qw_arena_array(&m->arena, (size_t)c->num_hidden_layers, sizeof *m->layers);
-    m->final_norm = load_vector(m, ck, "model.norm.weight", -1, c->hidden_size);
-    if (!m->layers || !m->final_norm) return qw_fail_memory(err, 0, "the list of layers");
+    if (!m->layers) return qw_fail_memory(err, 0, "the list of layers");
     m->n_layers = (int)c->num_hidden_layers;
-    st = qw_rope_init(&m->rope, c, err);
+    st = load_norm(&m->final_norm, m, ck, "model.norm.weight", -1, err);
+    if (st == QW_OK) st = qw_rope_init(&m->rope, c, err);
     if (st == QW_OK) st = load_embedding(m, ck, err);
-    for (int i = 0; i < m->n_layers && st == QW_OK; i++) st = load_norms(m, ck, i, err);
+    for (int i = 0; i < m->n_layers && st == QW_OK; i++) {
+        st = load_norms(m, ck, i, err);
+        if (st == QW_OK) st = load_kv_scales(m, ck, i, err);
+    }
     return st == QW_OK ? load_products(m, ck, args, err) : st;
 }
 
@@ -210,17 +355,19 @@ size_t qw_model_mapped_weights(const qw_model *m)
     return m->packed.mapped_size;
 }
 
+static void release_linears(qw_model *m, qw_linears *l)
+{
+    for (int p = 0; p < l->n_parts; p++) m->be->linear_release(m->be, &l->parts[p]);
+}
+
 void qw_model_free(qw_model *m)
 {
     if (!m) return;
     qw_qwen3_release_plans(m);
-    for (int i = 0; i < m->n_layers; i++) {
-        m->be->linear_release(m->be, &m->layers[i].qkv);
-        m->be->linear_release(m->be, &m->layers[i].o);
-        m->be->linear_release(m->be, &m->layers[i].gate_up);
-        m->be->linear_release(m->be, &m->layers[i].down);
-    }
-    m->be->linear_release(m->be, &m->lm_head);
+    for (int i = 0; i < m->n_layers; i++)
+        for (int p = 0; p < QW_N_LAYER_PRODUCTS; p++)
+            release_linears(m, layer_linears(&m->layers[i], p));
+    release_linears(m, &m->lm_head);
     qw_packed_weights_release(&m->packed);
     qw_mem_unmap(m->embed_memory, m->embed_size);
     qw_rope_release(&m->rope);

@@ -37,48 +37,77 @@ static qw_status list_layer(qw_weight_list *list, const qw_model_config *c, int 
     return st;
 }
 
+// The model as its tensors tell.
+typedef struct model_tensors {
+    const qw_model_config *config;
+    bool has_head; /* lm_head.weight is a tensor of its own */
+} model_tensors;
+
+// The head that ascend checkpoints store is what counts, also where the config says that it is
+// tied: folding norms or rotations into it makes it differ (quantization.md 1.1).
+static bool has_head(const qw_model_config *c, const qw_checkpoint *ck)
+{
+    return !c->tie_word_embeddings ||
+           (ck && ck->quant && qw_stored_linear_weight(ck, "lm_head.weight"));
+}
+
 static bool may_skip(const char *name, const void *ctx)
 {
-    const qw_model_config *c = ctx;
+    const model_tensors *m = ctx;
     int64_t i_layer;
     if (qw_str_ends_with(qw_str_of(name), QW_STR("rotary_emb.inv_freq"))) return true;
-    if (c->tie_word_embeddings && qw_str_starts_with(qw_str_of(name), QW_STR("lm_head.")))
-        return true;
+    if (!m->has_head && qw_str_starts_with(qw_str_of(name), QW_STR("lm_head."))) return true;
     // Layers beyond num_hidden_layers: a model cut short by --hf-overrides runs its first layers.
     const char *p = "model.layers.";
     if (!qw_str_starts_with(qw_str_of(name), qw_str_of(p))) return false;
     const char *number = name + strlen(p), *dot = strchr(number, '.');
     return dot && qw_str_to_i64((qw_str){number, (size_t)(dot - number)}, &i_layer) &&
-           i_layer >= c->num_hidden_layers;
+           i_layer >= m->config->num_hidden_layers;
 }
 
-static qw_status list_tensors(qw_weight_list *list, const qw_model_config *c, qw_error *err)
+static qw_status list_tensors(qw_weight_list *list, const model_tensors *m, qw_error *err)
 {
+    const qw_model_config *c = m->config;
     int64_t v = c->vocab_size, h = c->hidden_size;
     qw_status st = qw_weight_list_add(list, QW_EMBED_TOKENS, -1, v, h, err);
     if (st == QW_OK) st = qw_weight_list_add(list, "model.norm.weight", -1, h, 0, err);
-    if (st == QW_OK && !c->tie_word_embeddings)
-        st = qw_weight_list_add(list, "lm_head.weight", -1, v, h, err);
+    if (st == QW_OK && m->has_head) st = qw_weight_list_add(list, "lm_head.weight", -1, v, h, err);
     for (int i = 0; i < c->num_hidden_layers && st == QW_OK; i++) st = list_layer(list, c, i, err);
     return st;
 }
 
-qw_status qw_qwen3_check_tensors(const qw_model_config *c, const qw_checkpoint *ck, qw_error *err)
+// A rotated model has nothing left in its norms, and a head that is not its embedding
+// (quantization.md 5.2).
+static qw_status check_rotation(const model_tensors *m, const qw_checkpoint *ck, qw_error *err)
 {
+    if (!ck->quant || m->has_head) return QW_OK;
+    qw_host_matrix norm = qw_weight_view(ck, "model.norm.weight", -1);
+    for (int k = 0; k < norm.cols; k++)
+        if (qw_host_matrix_at(&norm, 0, (size_t)k) != 1.0f) return QW_OK;
+    return qw_fail(err, QW_ERR_FORMAT,
+                   "tensor 'lm_head.weight' is missing: the final norm is all 1, so this model is "
+                   "rotated and its head is not its embedding");
+}
+
+qw_status qw_qwen3_check_tensors(const qw_model_config *c, const qw_checkpoint *ck,
+                                 qw_weight_check check, qw_error *err)
+{
+    const model_tensors m = {c, has_head(c, ck)};
     qw_weight_list list;
     qw_weight_list_init(&list);
-    qw_status st = list_tensors(&list, c, err);
-    if (st == QW_OK) st = qw_weight_list_check(&list, ck, may_skip, c, err);
+    qw_status st = list_tensors(&list, &m, err);
+    if (st == QW_OK) st = qw_weight_list_check(&list, ck, may_skip, &m, check, err);
     qw_weight_list_release(&list);
-    return st;
+    return st == QW_OK ? check_rotation(&m, ck, err) : st;
 }
 
 qw_status qw_model_dummy_checkpoint(qw_checkpoint *out, const qw_model_config *config,
                                     uint64_t seed, qw_error *err)
 {
+    const model_tensors m = {config, has_head(config, NULL)};
     qw_weight_list list;
     qw_weight_list_init(&list);
-    qw_status st = list_tensors(&list, config, err);
+    qw_status st = list_tensors(&list, &m, err);
     if (st == QW_OK) st = qw_weight_list_make_up(&list, out, seed, err);
     qw_weight_list_release(&list);
     return st;
@@ -108,35 +137,12 @@ const qw_product_rule qw_layer_products[QW_N_LAYER_PRODUCTS] = {
         {QW_LAYER "mlp.down_proj", {QW_LAYER "mlp.down_proj.weight"}, {0}, 1, QW_CONCAT_STACK},
 };
 
-qw_product_rule qw_lm_head_product(const qw_model_config *c)
+qw_product_rule qw_lm_head_product(const qw_model_config *c, const qw_checkpoint *ck)
 {
-    bool tied = c->tie_word_embeddings;
+    bool tied = !has_head(c, ck);
     return (qw_product_rule){tied ? "model.embed_tokens" : "lm_head",
                              {tied ? QW_EMBED_TOKENS : "lm_head.weight"},
                              {0},
                              1,
                              QW_CONCAT_STACK};
-}
-
-qw_product qw_product_bind(const qw_product_rule *p, const qw_model_config *c,
-                           const qw_checkpoint *ck, int i)
-{
-    qw_product out = {.n_segments = p->n, .concat = p->concat};
-    bool has_bias = p->biases[0] && c->attention_bias;
-    for (int s = 0; s < p->n; s++) {
-        out.segments[s] = qw_weight_view(ck, p->weights[s], i);
-        if (has_bias) out.biases[s] = qw_weight_view(ck, p->biases[s], i);
-    }
-    return out;
-}
-
-bool qw_product_add_bytes(size_t *total, const qw_product_rule *p, const qw_model_config *c,
-                          const qw_checkpoint *ck, int i)
-{
-    qw_product bound = qw_product_bind(p, c, ck, i);
-    qw_quant_source quant;
-    qw_linear_source source = qw_product_source(&bound, &quant);
-    qw_linear w;
-    return qw_linear_plan(&w, &source, NULL) == QW_OK &&
-           qw_add_size(total, *total, qw_linear_total_size(&w));
 }

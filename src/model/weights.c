@@ -1,7 +1,10 @@
 #include "model/weights.h"
 
 #include "base/buf.h"
+#include "base/log.h"
+#include "base/str.h"
 #include "format/dummy_checkpoint.h"
+#include "model/stored_linear.h"
 
 void qw_weight_list_init(qw_weight_list *list)
 {
@@ -74,20 +77,44 @@ static qw_status check_tensor(const qw_weight_spec *spec, const qw_stored_tensor
     return QW_OK;
 }
 
+// True for a matrix that an ascend checkpoint may hold in any of its formats.
+static bool is_linear(const qw_checkpoint *ck, const qw_weight_spec *spec)
+{
+    qw_str embedding = QW_STR("embed_tokens.weight");
+    return ck->quant && spec->cols > 0 && !qw_str_ends_with(qw_str_of(spec->name), embedding);
+}
+
+static qw_status check_spec(const qw_weight_spec *spec, const qw_stored_tensor *t,
+                            const qw_checkpoint *ck, qw_weight_check check, qw_error *err)
+{
+    if (!is_linear(ck, spec)) return check_tensor(spec, t, err);
+    qw_stored_linear linear;
+    qw_arena converted;
+    qw_arena_init(&converted, 1 << 16);
+    qw_value_check values = check == QW_CHECK_VALUES ? QW_VALUES_CHECKED : QW_VALUES_UNSEEN;
+    qw_status st = qw_stored_linear_read(&linear, &converted, ck, spec->name, spec->rows,
+                                         spec->cols, values, err);
+    qw_arena_release(&converted);
+    return st;
+}
+
 // All expected tensors, or a sentence with the first ten that are missing.
 static qw_status check_expected(const qw_weight_list *list, const qw_checkpoint *checkpoint,
-                                qw_error *err)
+                                qw_weight_check check, qw_error *err)
 {
     size_t n_missing = 0;
     qw_buf missing;
     qw_buf_init(&missing, 4096);
     qw_status st = QW_OK;
     for (size_t i = 0; i < list->n_specs && st == QW_OK; i++) {
-        const qw_stored_tensor *t = qw_checkpoint_find(checkpoint, list->specs[i].name);
+        const qw_weight_spec *spec = &list->specs[i];
+        const qw_stored_tensor *t = is_linear(checkpoint, spec)
+                                        ? qw_stored_linear_weight(checkpoint, spec->name)
+                                        : qw_checkpoint_find(checkpoint, spec->name);
         if (t)
-            st = check_tensor(&list->specs[i], t, err);
+            st = check_spec(spec, t, checkpoint, check, err);
         else if (n_missing++ < 10)
-            qw_buf_printf(&missing, "%s'%s'", n_missing > 1 ? ", " : "", list->specs[i].name);
+            qw_buf_printf(&missing, "%s'%s'", n_missing > 1 ? ", " : "", spec->name);
     }
     if (st == QW_OK) st = qw_buf_check(&missing, "the list of missing tensors", err);
     if (st == QW_OK && n_missing > 0)
@@ -99,11 +126,82 @@ static qw_status check_expected(const qw_weight_list *list, const qw_checkpoint 
     return st;
 }
 
+// True if the tensor that `name` would be with `suffix` ("....weight") for its last part, or for
+// its last two, is expected.
+static bool is_owner_expected(const qw_map *expected, const char *name, const char *suffix,
+                              int n_parts)
+{
+    size_t len = strlen(name);
+    for (; n_parts > 0; n_parts--) {
+        while (len > 0 && name[len - 1] != '.') len--;
+        if (len == 0) return false;
+        len--;
+    }
+    char owner[256];
+    int n = snprintf(owner, sizeof owner, "%.*s%s", (int)len, name, suffix);
+    return n < (int)sizeof owner && qw_map_get(expected, qw_str_of(owner), NULL);
+}
+
+// What may stand beside the weight of a Linear or of a norm. qw_stored_linear_read has looked at
+// those that its type has.
+static bool has_owner(const qw_map *expected, const char *name)
+{
+    static const char *const suffixes[] = {
+        ".bias",       ".weight_scale",   ".weight_offset",        ".weight_scale_second",
+        ".scale_bias", ".input_scale",    ".weight_offset_second", ".input_offset",
+        ".quant_bias", ".deq_scale",      ".left_trans",           ".right_trans",
+        ".clip_ratio", ".kv_cache_scale", ".kv_cache_offset",      ".weight_packed",
+    };
+    const char *last = strrchr(name, '.');
+    for (size_t i = 0; last && i < QW_ARRAY_LEN(suffixes); i++)
+        if (strcmp(last, suffixes[i]) == 0) return is_owner_expected(expected, name, ".weight", 1);
+    // Old writers keep a norm twice: NORM.weight and NORM.module.weight.
+    qw_str s = qw_str_of(name);
+    return (qw_str_ends_with(s, QW_STR(".module.weight")) ||
+            qw_str_ends_with(s, QW_STR(".module.bias"))) &&
+           is_owner_expected(expected, name, ".weight", 2);
+}
+
+static qw_status refuse_online(const char *name, qw_error *err)
+{
+    static const char *const suffixes[] = {".heads_rotation", ".kronecker_rotation_m",
+                                           ".kronecker_rotation_n"};
+    for (size_t i = 0; i < QW_ARRAY_LEN(suffixes); i++)
+        if (qw_str_ends_with(qw_str_of(name), qw_str_of(suffixes[i])))
+            return qw_fail(err, QW_ERR_UNSUPPORTED,
+                           "tensor '%.200s': online rotation is not supported", name);
+    if (qw_str_ends_with(qw_str_of(name), QW_STR(".div.mul_scale")))
+        return qw_fail(err, QW_ERR_UNSUPPORTED,
+                       "tensor '%.200s': smoothing that is not folded into the layer before is not "
+                       "supported",
+                       name);
+    return QW_OK;
+}
+
+// A tensor that no rule of the model asks for.
+static qw_status check_other(const char *name, const qw_map *expected, const qw_checkpoint *ck,
+                             qw_weight_check check, qw_error *err)
+{
+    if (ck->quant) {
+        qw_status st = refuse_online(name, err);
+        if (st != QW_OK || has_owner(expected, name)) return st;
+        if (!qw_str_ends_with(qw_str_of(name), QW_STR(".weight"))) {
+            if (check == QW_CHECK_VALUES)
+                QW_LOG(QW_LOG_WARN, "weights", "tensor '%s' is not used", name);
+            return QW_OK;
+        }
+    }
+    return qw_fail(err, QW_ERR_UNSUPPORTED,
+                   "tensor '%s' has no place in this model; a weight that is left out would "
+                   "change the answers",
+                   name);
+}
+
 qw_status qw_weight_list_check(const qw_weight_list *list, const qw_checkpoint *checkpoint,
                                bool (*may_skip)(const char *name, const void *ctx), const void *ctx,
-                               qw_error *err)
+                               qw_weight_check check, qw_error *err)
 {
-    qw_status st = check_expected(list, checkpoint, err);
+    qw_status st = check_expected(list, checkpoint, check, err);
     if (st != QW_OK) return st;
     qw_map expected;
     qw_map_init(&expected);
@@ -112,10 +210,7 @@ qw_status qw_weight_list_check(const qw_weight_list *list, const qw_checkpoint *
     for (size_t i = 0; i < checkpoint->n_tensors && st == QW_OK; i++) {
         const qw_stored_tensor *t = checkpoint->tensors[i];
         if (!qw_map_get(&expected, qw_str_of(t->name), NULL) && !may_skip(t->name, ctx))
-            st = qw_fail(err, QW_ERR_UNSUPPORTED,
-                         "tensor '%s' has no place in this model; a weight that is left out would "
-                         "change the answers",
-                         t->name);
+            st = check_other(t->name, &expected, checkpoint, check, err);
     }
     qw_map_release(&expected);
     return st;
@@ -142,6 +237,30 @@ static const qw_stored_tensor *find(const qw_checkpoint *checkpoint, const char 
     const qw_stored_tensor *t = qw_checkpoint_find(checkpoint, name);
     QW_ASSERT(t); // qw_weight_list_check has seen it
     return t;
+}
+
+const qw_stored_tensor *qw_weight_sibling(char name[256], const qw_checkpoint *checkpoint,
+                                          const char *pattern, int layer, const char *last)
+{
+    char own[256];
+    format_name(own, pattern, layer);
+    char *dot = strrchr(own, '.');
+    QW_ASSERT(dot);
+    *dot = '\0';
+    if (snprintf(name, 256, "%s.%s", own, last) >= 256) return NULL;
+    return qw_checkpoint_find(checkpoint, name);
+}
+
+bool qw_weight_is_zero(const qw_stored_tensor *t)
+{
+    bool floats = t->dtype == QW_DTYPE_F32 || t->dtype == QW_DTYPE_F16 || t->dtype == QW_DTYPE_BF16;
+    size_t step = (size_t)qw_dtype_bits(t->dtype) / 8;
+    for (size_t i = 0; i < t->size; i++) {
+        uint8_t byte = t->data[i];
+        if (floats && i % step == step - 1) byte &= 0x7F; // the sign of -0
+        if (byte != 0) return false;
+    }
+    return true;
 }
 
 static void dummy_row(const void *ctx, void *out, size_t row, size_t first_col, size_t n_cols)

@@ -25,14 +25,24 @@ void qw_weight_list_release(qw_weight_list *list);
 /** Expect `name` (a printf format with one %d for `layer`; layer < 0: no argument). */
 QW_MUST_CHECK qw_status qw_weight_list_add(qw_weight_list *list, const char *pattern, int layer,
                                            int64_t rows, int64_t cols, qw_error *err);
+/** How far a check goes. */
+typedef enum qw_weight_check {
+    QW_CHECK_SHAPES, /* names, shapes and dtypes; of data only scalars are read */
+    QW_CHECK_VALUES, /* scales and offsets as well; names that nothing uses are logged */
+} qw_weight_check;
+
 /**
  * Every expected tensor is there with its shape and a float dtype, and nothing else is, except the
  * names that `may_skip` accepts. Missing names are listed, up to ten.
+ *
+ * In an ascend checkpoint a matrix is what qw_stored_linear_read accepts (the embedding is float),
+ * what belongs to it or to a norm has its place too, and other tensors are a warning, or an error
+ * where they would change the answers (quantization.md 1.4).
  */
 QW_MUST_CHECK qw_status qw_weight_list_check(const qw_weight_list *list,
                                              const qw_checkpoint *checkpoint,
                                              bool (*may_skip)(const char *name, const void *ctx),
-                                             const void *ctx, qw_error *err);
+                                             const void *ctx, qw_weight_check check, qw_error *err);
 
 /** A checkpoint of made-up values for every expected tensor (format/dummy_checkpoint.h). */
 QW_MUST_CHECK qw_status qw_weight_list_make_up(const qw_weight_list *list, qw_checkpoint *out,
@@ -40,6 +50,13 @@ QW_MUST_CHECK qw_status qw_weight_list_make_up(const qw_weight_list *list, qw_ch
 
 /** The name that `pattern` gives for `layer`, in the arena; NULL when memory is short. */
 char *qw_weight_name(qw_arena *arena, const char *pattern, int layer);
+
+/** The tensor that stands beside "....weight" of `pattern` with `last` for its last part, and its
+ *  name; NULL when there is none. */
+const qw_stored_tensor *qw_weight_sibling(char name[256], const qw_checkpoint *checkpoint,
+                                          const char *pattern, int layer, const char *last);
+/** True if all elements of a tensor in a file are 0 (or -0, of floats). */
+bool qw_weight_is_zero(const qw_stored_tensor *t);
 
 /** View of a tensor that the list has checked: rows x cols, or a vector as 1 x n. */
 qw_host_matrix qw_weight_view(const qw_checkpoint *checkpoint, const char *pattern, int layer);

@@ -10,6 +10,8 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+from itertools import cycle
 from pathlib import Path
 
 from qwserve import Server
@@ -17,8 +19,6 @@ from qwtest import QWENCH, SOURCE, TINY, Scratch, check, fail
 
 # (what is changed, pattern, replacement, why)
 CHANGES = [
-    ("quantization", r" +(\\\n *)?--quantization ascend", "",
-     "no msModelSlim checkpoint can be loaded yet"),
     ("draft", r"""--speculative-config '\{[^']*\}'""", "", "no EAGLE3 draft can be loaded yet"),
     ("omni model", None, None, "the Omni commands run on the dense checkpoint: no Omni model yet"),
     ("media", None, None, "the Omni curl is sent without its image, audio and video parts"),
@@ -35,10 +35,14 @@ def blocks():
         yield m.group(1), m.group(2), m.group(3)
 
 
-def checkpoint(tmp):
-    """The built-in model with the context that the commands ask for."""
-    model = tmp / "model"
-    shutil.copytree(TINY, model)
+def checkpoint(tmp, scheme=None):
+    """The built-in model, perhaps quantized, with the context that the commands ask for."""
+    model = tmp / f"model-{scheme}"
+    if scheme:
+        subprocess.run([sys.executable, SOURCE / "scripts/golden/make_ascend.py", "tiny", scheme,
+                        TINY, model], check=True, timeout=300)
+    else:
+        shutil.copytree(TINY, model)
     config = json.loads((model / "config.json").read_text())
     config["max_position_embeddings"] = 40960
     (model / "config.json").write_text(json.dumps(config))
@@ -80,7 +84,8 @@ with Scratch() as tmp:
     bin_dir = tmp / "bin"
     bin_dir.mkdir()
     (bin_dir / "vllm").symlink_to(Path(QWENCH).resolve())
-    model = checkpoint(tmp)
+    plain = checkpoint(tmp)
+    quantized = cycle([checkpoint(tmp, scheme) for scheme in ("w8a8", "w4a8", "w4a4")])
     env = {"PATH": f"{bin_dir}:{os.environ['PATH']}", "QWENCH": QWENCH,
            "PYTHONPATH": str(SOURCE / "share/python")}
     curl = {page: text for name, page, text in blocks() if name.endswith("-curl")}
@@ -88,6 +93,7 @@ with Scratch() as tmp:
     for name, page, text in blocks():
         if not re.fullmatch(r"\d+-(serve|api_server)", name):
             continue
+        model = next(quantized) if "--quantization ascend" in text else plain
         script = script_of(text, model)
         with Server(script, env=env, program="bash", command=("-c",), port=None) as server:
             lines = [re.sub(r"^\(APIServer pid=\d+\) ", "", line) for line in server.lines]
