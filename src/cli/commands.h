@@ -14,6 +14,7 @@ extern const qw_command qw_cmd_bench_server;     /* likewise */
 extern const qw_command qw_cmd_bench_start;      /* likewise */
 extern const qw_command qw_cmd_chat;
 extern const qw_command qw_cmd_generate;
+extern const qw_command qw_cmd_inspect;
 extern const qw_command qw_cmd_plan;
 extern const qw_command qw_cmd_quantize;
 extern const qw_command qw_cmd_serve;
