@@ -74,7 +74,7 @@ void qw_model_free(qw_model *m);
 typedef struct qw_linear_info {
     int layer;           /* -1: in none */
     const char *name;    /* "mlp.up_proj", without its layer */
-    const char *format;  /* "W8A8_DYNAMIC"; the dtype of float weights */
+    const char *format;  /* static: "W8A8_DYNAMIC"; the dtype of float weights */
     const char *kernel;  /* static: "int8 x int8 per token" */
     const char *product; /* what it is packed with: "mlp.gate_up_proj", or itself */
     int rows, cols;      /* outputs, inputs */

@@ -1,5 +1,6 @@
 // What the Linears of a checkpoint are stored as and which kernels run them.
 
+#include "base/log.h"
 #include "model/qwen3_internal.h"
 
 static const char *kernel_of(const qw_linear *w)
@@ -90,4 +91,40 @@ qw_status qw_model_describe(const qw_model_config *config, const qw_checkpoint *
     if (st != QW_OK) return st;
     qw_product_rule head = qw_lm_head_product(config, checkpoint);
     return describe_rule(&head, config, checkpoint, -1, fn, ctx, err);
+}
+
+// Formats and their kernels, in the order in which they are met.
+typedef struct tally {
+    struct {
+        const char *format, *kernel;
+        size_t n, bytes;
+    } rows[24]; /* more than there are */
+    size_t n_rows;
+} tally;
+
+static void count_linear(void *ctx, const qw_linear_info *l)
+{
+    tally *t = ctx;
+    size_t i = 0;
+    while (i < t->n_rows &&
+           (strcmp(t->rows[i].format, l->format) != 0 || strcmp(t->rows[i].kernel, l->kernel) != 0))
+        i++;
+    if (i == QW_ARRAY_LEN(t->rows)) return;
+    if (i == t->n_rows) {
+        t->n_rows++;
+        t->rows[i].format = l->format; // both are static
+        t->rows[i].kernel = l->kernel;
+    }
+    t->rows[i].n++;
+    t->rows[i].bytes += l->stored_bytes;
+}
+
+void qw_qwen3_log_formats(const qw_model_config *c, const qw_checkpoint *ck, const char *isa)
+{
+    tally t = {.n_rows = 0};
+    if (!qw_log_is_on(QW_LOG_INFO) || qw_model_describe(c, ck, count_linear, &t, NULL) != QW_OK)
+        return;
+    for (size_t i = 0; i < t.n_rows; i++)
+        QW_LOG(QW_LOG_INFO, "weights", "%zu Linears are %s, %.3f GB: %s, %s", t.rows[i].n,
+               t.rows[i].format, (double)t.rows[i].bytes * 1e-9, t.rows[i].kernel, isa);
 }

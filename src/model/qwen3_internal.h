@@ -153,6 +153,11 @@ QW_MUST_CHECK qw_status qw_product_measure(qw_product_sizes *sizes, const qw_pro
                                            const qw_model_config *c, const qw_checkpoint *ck, int i,
                                            int max_rows, qw_error *err);
 
+// qwen3_describe.c
+
+/** One line of the log for each format of the checkpoint: how many Linears, and which kernel. */
+void qw_qwen3_log_formats(const qw_model_config *c, const qw_checkpoint *ck, const char *isa);
+
 // qwen3.c
 
 void qw_qwen3_release_plans(qw_model *m);

@@ -326,7 +326,9 @@ static qw_status load(qw_model *m, const qw_checkpoint *ck, const qw_model_load_
         st = load_norms(m, ck, i, err);
         if (st == QW_OK) st = load_kv_scales(m, ck, i, err);
     }
-    return st == QW_OK ? load_products(m, ck, args, err) : st;
+    if (st == QW_OK) st = load_products(m, ck, args, err);
+    if (st == QW_OK && ck->quant) qw_qwen3_log_formats(c, ck, m->be->isa);
+    return st;
 }
 
 qw_status qw_model_load(qw_model **out, qw_backend *backend, const qw_model_config *config,

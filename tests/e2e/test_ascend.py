@@ -265,12 +265,32 @@ def same_bits(tmp):
     check(b"packing again" in p.stderr, p.stderr.decode())
 
 
+def inspect():
+    got = json.loads(ok("inspect", ASCEND / "mixed/model", "--json"))
+    check(got["quantization"] == "ascend" and len(got["linears"]) == 15, got)
+    by_name = {(t["layer"], t["name"]): t for t in got["linears"]}
+    want = json.loads((ASCEND / "mixed/expected.json").read_text())["linears"]
+    for name, linear in want.items():
+        _, _, layer, short = name.split(".", 3)
+        t = by_name[int(layer), short]
+        check((t["out"], t["in"]) == (linear["out"], linear["in"]), t)
+        kind = "BF16 F32" if linear["type"] == "FLOAT" else linear["type"]
+        check(t["format"] in kind.split(), t)
+    check(by_name[0, "mlp.gate_proj"]["product"] == "mlp.gate_proj", "gate and up differ")
+    check(by_name[1, "mlp.gate_proj"]["product"] == "mlp.gate_up_proj", "gate and up agree")
+    check(by_name[1, "self_attn.v_proj"]["group_size"] == 16, by_name[1, "self_attn.v_proj"])
+    table = ok("inspect", DATA / "msmodelslim-w8a8").decode()
+    for part in ("layers 0 to 1\n", "layer 2\n", "int8 x int8 static", "W8A8_DYNAMIC", "head\n"):
+        check(part in table, f"'{part}' is missing: {table}")
+
+
 def main():
     with Scratch() as tmp:
         bad_tensors(tmp)
         bad_descriptions(tmp)
         file_sets(tmp)
         same_bits(tmp)
+        inspect()
         print(f"{len(TENSORS) + len(DESCRIPTIONS)} bad checkpoints; same bits in five layouts")
 
 

@@ -1,5 +1,5 @@
-// A JSON schema, or a structural tag: any JSON compiles or is refused, and a walk over what compiled
-// comes to no state without a way on.
+// A JSON schema, or a structural tag: any JSON compiles or is refused, and a walk over what
+// compiled comes to no state without a way on.
 
 #include "base/mem.h"
 #include "fuzz/fuzz.h"

@@ -201,6 +201,40 @@ static void test_mixed(void **state)
     check_checkpoint(OURS "mixed/model", OURS "mixed");
 }
 
+// Loading with every allocation failing in turn: an error, and nothing left behind.
+static void test_shortages(void **state)
+{
+    (void)state;
+    qw_error err;
+    qw_model_config config;
+    qw_checkpoint ck;
+    qw_backend *be;
+    const char *dir = OURS "mixed/model";
+    assert_ok(qw_model_config_load(&config, dir, NULL, &err));
+    assert_ok(qw_checkpoint_open(&ck, dir, &err));
+    assert_ok(qw_backend_open_cpu(&be, &(qw_cpu_options){.n_threads = 1}, &err));
+    qw_model_load_args args = {.compute = QW_COMPUTE_F32, .limits = {8, 8}};
+    qw_model *m = NULL;
+    assert_ok(qw_model_load(&m, be, &config, &ck, &args, &err)); // what the device keeps
+    qw_model_free(m);
+    size_t live = qw_mem_live();
+    qw_status st = QW_ERR_NO_MEMORY;
+    for (uint64_t n = 1; st != QW_OK && n < 5000; n++) {
+        qw_mem_fail_at(n);
+        st = qw_model_load(&m, be, &config, &ck, &args, &err);
+        qw_mem_fail_at(0);
+        if (st == QW_OK)
+            qw_model_free(m);
+        else
+            assert_int_equal(st, QW_ERR_NO_MEMORY);
+        assert_int_equal(qw_mem_live(), live);
+    }
+    assert_ok(st);
+    qw_backend_close(be);
+    qw_checkpoint_close(&ck);
+    qw_model_config_release(&config);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -213,6 +247,7 @@ int main(void)
         cmocka_unit_test(test_w4a8_old),
         cmocka_unit_test(test_w4a4),
         cmocka_unit_test(test_mixed),
+        cmocka_unit_test(test_shortages),
     };
     qw_json_init();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -200,7 +200,9 @@ static void no_weights(void **state)
 static void out_of_memory(void **state)
 {
     (void)state;
-    static const char *const models[] = {TINY "tied", TINY "untied-sharded"};
+    static const char *const models[] = {TINY "tied", TINY "untied-sharded",
+                                         QW_TEST_DATA "/ascend/w8a8/model",
+                                         QW_TEST_DATA "/ascend/w8a8-v0/model"};
     for (size_t i = 0; i < QW_ARRAY_LEN(models); i++) {
         size_t live = qw_mem_live();
         qw_status st = QW_ERR_NO_MEMORY;
