@@ -10,8 +10,9 @@ typedef struct qw_bench_env {
     qw_backend *be;
     const qw_model_config *config;
     const char *model;  /* "0.6b", or the directory's name */
-    const char *format; /* "bf16", "f16", "f32" */
-    qw_dtype dtype;     /* of the weights */
+    const char *format; /* "bf16", "f16", "f32", "w8a8", "w4a8", ... */
+    qw_dtype dtype;     /* of the weights; I8 and I4 meet inputs of 8 bits per token */
+    int group;          /* of I4; 0: a scale per output only */
     qw_dtype kv_dtype;  /* BF16, or F32 with f32 weights */
     bool round;         /* activations are rounded to bfloat16 */
     qw_limit_kind peak; /* what products run on */
@@ -42,7 +43,7 @@ void qw_bench_case_release(qw_bench_case *c);
 /** A product of the model by name: "qkv", "o", "gate_up", "down". */
 QW_MUST_CHECK qw_status qw_bench_linear_case(qw_bench_case *out, const qw_bench_env *env,
                                              const char *product, int m, qw_error *err);
-/** Final norm and lm_head for m rows. */
+/** Final norm and lm_head for m rows; int8 when the weights are integers. */
 QW_MUST_CHECK qw_status qw_bench_head_case(qw_bench_case *out, const qw_bench_env *env, int m,
                                            qw_error *err);
 /** One layer's attention: m sequences, each with its next token after `context` positions. */

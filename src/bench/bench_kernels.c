@@ -11,19 +11,22 @@ enum {
     MAX_STREAMS = 64, /* up to here tokens are streams that decode; more are a prompt */
 };
 
-static const struct {
+typedef struct format {
     const char *name;
     qw_dtype dtype;
-} formats[] = {{"bf16", QW_DTYPE_BF16}, {"f16", QW_DTYPE_F16}, {"f32", QW_DTYPE_F32}};
+    int group;
+} format;
 
-bool qw_bench_format_dtype(qw_dtype *dtype, const char *format)
+static const format formats[] = {{"bf16", QW_DTYPE_BF16, 0},     {"f16", QW_DTYPE_F16, 0},
+                                 {"f32", QW_DTYPE_F32, 0},       {"w8a8", QW_DTYPE_I8, 0},
+                                 {"w4a8", QW_DTYPE_I4, 0},       {"w4a8-g128", QW_DTYPE_I4, 128},
+                                 {"w4a8-g256", QW_DTYPE_I4, 256}};
+
+static const format *find_format(const char *name)
 {
-    for (size_t i = 0; i < QW_ARRAY_LEN(formats); i++) {
-        if (strcmp(formats[i].name, format) != 0) continue;
-        *dtype = formats[i].dtype;
-        return true;
-    }
-    return false;
+    for (size_t i = 0; i < QW_ARRAY_LEN(formats); i++)
+        if (strcmp(formats[i].name, name) == 0) return &formats[i];
+    return NULL;
 }
 
 /** A group that has run, kept until the best clock of the whole run is known. */
@@ -68,7 +71,10 @@ static qw_status add_limits(bench_run *r, qw_limit_meter *meter, thread_block *b
         }
         b->limits[k] = qw_stats_median(slices, LIMIT_SLICES);
         st = qw_bench_report_add_limit(report, qw_limit_name(k), b->n, b->limits[k] / 1e9,
-                                       k == QW_LIMIT_READ ? "GB/s" : "GFLOP/s", err);
+                                       k == QW_LIMIT_READ  ? "GB/s"
+                                       : k < QW_LIMIT_INT8 ? "GFLOP/s"
+                                                           : "GOP/s",
+                                       err);
     }
     for (int level = 1; level <= 3 && st == QW_OK; level++) {
         size_t size = report->machine.cache_size[level];
@@ -204,6 +210,8 @@ static qw_status add_rows(qw_bench_group *g, const qw_bench_env *env, const qw_b
 
 static qw_limit_kind product_peak(const qw_backend *be, qw_dtype dtype)
 {
+    if (dtype == QW_DTYPE_I8) return QW_LIMIT_INT8;
+    if (dtype == QW_DTYPE_I4) return QW_LIMIT_INT4;
     bool is_bf16 = dtype == QW_DTYPE_BF16 && strcmp(be->isa, "avx512bf16") == 0;
     return is_bf16 ? QW_LIMIT_BF16 : QW_LIMIT_FMA;
 }
@@ -219,10 +227,12 @@ static qw_status run_group(bench_run *r, size_t i_threads, qw_backend *be, qw_li
                         .format = o->formats[i_format],
                         .barrier_ns = b->barrier_ns,
                         .buffer = &r->buffer};
-    bool is_known = qw_bench_format_dtype(&env.dtype, env.format);
-    QW_ASSERT(is_known);
+    const format *f = find_format(env.format);
+    QW_ASSERT(f);
+    env.dtype = f->dtype;
+    env.group = f->group;
     env.kv_dtype = env.dtype == QW_DTYPE_F32 ? QW_DTYPE_F32 : QW_DTYPE_BF16;
-    env.round = env.dtype == QW_DTYPE_BF16;
+    env.round = env.dtype != QW_DTYPE_F16 && env.dtype != QW_DTYPE_F32;
     env.peak = product_peak(be, env.dtype);
     part *p = &r->parts[r->n_parts++];
     p->i_threads = (int)i_threads;
@@ -290,10 +300,11 @@ static qw_status make_rows(bench_run *r, qw_error *err)
 
 static qw_status check_formats(const qw_bench_options *o, qw_error *err)
 {
-    qw_dtype dtype;
     for (size_t i = 0; i < o->n_formats; i++)
-        if (!qw_bench_format_dtype(&dtype, o->formats[i]))
-            return qw_fail(err, QW_ERR_USAGE, "--format '%s' is unknown; choose bf16, f16 or f32",
+        if (!find_format(o->formats[i]))
+            return qw_fail(err, QW_ERR_USAGE,
+                           "--format '%s' is unknown; choose bf16, f16, f32, w8a8, w4a8, w4a8-g128 "
+                           "or w4a8-g256",
                            o->formats[i]);
     return QW_OK;
 }

@@ -39,9 +39,6 @@ typedef struct qw_bench_options {
     void *progress_ctx;
 } qw_bench_options;
 
-/** True for the formats that there are kernels for; then *dtype is that of the weights. */
-bool qw_bench_format_dtype(qw_dtype *dtype, const char *format);
-
 /**
  * Measure limits and rows in alternation (cpu-kernels.md 1.2) and judge the marks. Takes the time
  * of rounds * rows * about 0.1 s; rows that take long run fewer rounds. A noisy machine is no

@@ -14,6 +14,8 @@ typedef struct product_shape {
 typedef struct linear_case {
     const qw_bench_env *env;
     qw_linear w;
+    float *scales; /* of integers: one array for all copies */
+    size_t scales_size;
     uint8_t *own_panels; /* when the matrix is larger than the buffer */
     size_t n_copies, copy_stride, i_copy;
     int m;
@@ -41,8 +43,14 @@ static product_shape shape_of(const qw_model_config *c, const char *name)
     return shapes[0];
 }
 
+static bool is_integer(qw_dtype dtype)
+{
+    return dtype == QW_DTYPE_I8 || dtype == QW_DTYPE_I4;
+}
+
 static const char *kernel_name(qw_dtype dtype)
 {
+    if (is_integer(dtype)) return dtype == QW_DTYPE_I8 ? "gemm_i8" : "gemm_i4";
     return dtype == QW_DTYPE_BF16 ? "gemm_bf16" : dtype == QW_DTYPE_F16 ? "gemm_f16" : "gemm_f32";
 }
 
@@ -75,6 +83,7 @@ static void free_case(void *ctx)
     qw_mem_unmap(c->normed, c->x_size);
     qw_mem_unmap(c->y, c->y_size);
     qw_mem_unmap(c->own_panels, c->w.size);
+    qw_mem_unmap(c->scales, c->scales_size);
     qw_mem_free(c->norm);
     qw_mem_free(c);
 }
@@ -87,20 +96,37 @@ static void fill_rows(float *x, size_t stride, int width, int m)
             x[(size_t)r * stride + (size_t)i] = (float)((r * 31 + i * 17) % 127 - 63) / 64.0f;
 }
 
+// Scales of outputs, then those of groups; and the rows that inputs are quantized into.
+static qw_status place_scales(linear_case *c, qw_linear *w, qw_error *err)
+{
+    if (w->scales_size == 0) return QW_OK;
+    c->scales_size = w->scales_size + w->group_scales_size;
+    c->scales = qw_mem_map(c->scales_size, 4096);
+    if (!c->scales) return qw_fail_memory(err, c->scales_size, "scales");
+    size_t n = c->scales_size / sizeof(float);
+    for (size_t i = 0; i < n; i++) c->scales[i] = 0.001f * (float)(1 + i % 7);
+    w->scales = c->scales;
+    if (w->group > 0) w->group_scales = c->scales + w->scales_size / sizeof(float);
+    return c->env->be->linear_reserve(c->env->be, w, c->m, err);
+}
+
 // Lay the product out as the backend does, in pieces of the buffer.
-static qw_status place_weights(linear_case *c, const product_shape *s, qw_error *err)
+static qw_status place_weights(linear_case *c, const product_shape *s, qw_dtype dtype, int group,
+                               qw_error *err)
 {
     const qw_bench_env *env = c->env;
     qw_linear w;
     qw_host_matrix segments[2];
     for (int i = 0; i < s->n_segments; i++)
-        segments[i] =
-            (qw_host_matrix){.dtype = env->dtype, .rows = s->n / s->n_segments, .cols = s->k};
+        segments[i] = (qw_host_matrix){.dtype = dtype, .rows = s->n / s->n_segments, .cols = s->k};
+    const qw_quant_source quant = {.input = {.kind = QW_INPUT_TOKEN8}, .group = group};
     const qw_linear_source source = {.segments = segments,
                                      .n_segments = s->n_segments,
                                      .concat = s->n_segments == 2 ? QW_CONCAT_INTERLEAVE
-                                                                  : QW_CONCAT_STACK};
+                                                                  : QW_CONCAT_STACK,
+                                     .quant = is_integer(dtype) ? &quant : NULL};
     qw_status st = qw_linear_plan(&w, &source, err);
+    if (st == QW_OK) st = place_scales(c, &w, err);
     if (st != QW_OK) return st;
     c->copy_stride = (w.size + 4095) / 4096 * 4096;
     c->n_copies = env->buffer->size / c->copy_stride;
@@ -120,6 +146,9 @@ static qw_status make(qw_bench_case *out, const qw_bench_env *env, const char *n
                       bool has_norm, qw_error *err)
 {
     product_shape s = shape_of(env->config, name);
+    bool is_head = strcmp(name, "head") == 0 && is_integer(env->dtype);
+    const qw_dtype dtype = is_head ? QW_DTYPE_I8 : env->dtype;
+    const int group = is_head ? 0 : env->group;
     linear_case *c = qw_mem_calloc(1, sizeof *c);
     if (!c) return qw_fail_memory(err, sizeof *c, "a benchmark row");
     c->env = env;
@@ -139,7 +168,7 @@ static qw_status make(qw_bench_case *out, const qw_bench_env *env, const char *n
     qw_status st = QW_OK;
     if (!c->x || !c->y || (has_norm && (!c->normed || !c->norm)))
         st = qw_fail_memory(err, c->x_size + c->y_size, "a benchmark row");
-    if (st == QW_OK) st = place_weights(c, &s, err);
+    if (st == QW_OK) st = place_weights(c, &s, dtype, group, err);
     if (st != QW_OK) {
         free_case(c);
         return st;
@@ -150,10 +179,11 @@ static qw_status make(qw_bench_case *out, const qw_bench_env *env, const char *n
         .op = has_norm ? "head" : "linear",
         .format = env->format,
         .m = m,
-        .kernel = kernel_name(env->dtype),
-        .work = {.bytes = (double)s.n * s.k * (qw_dtype_bits(env->dtype) / 8.0),
+        .kernel = kernel_name(dtype),
+        .work = {.bytes = (double)s.n * s.k *
+                          (qw_dtype_bits(dtype) / 8.0 + (group > 0 ? 4.0 / group : 0.0)),
                  .product_ops = 2.0 * s.n * s.k * m,
-                 .peak = env->peak},
+                 .peak = is_head ? QW_LIMIT_INT8 : env->peak},
         .run = run,
         .free = free_case,
         .ctx = c,

@@ -80,7 +80,7 @@ const qw_limit_loops *qw_limit_loops_select(const char *isa)
     } levels[] = {
         {"avx2", &qw_limit_loops_avx2},
         {"avx512", &qw_limit_loops_avx512},
-        {"vnni", &qw_limit_loops_avx512},
+        {"vnni", &qw_limit_loops_vnni},
         {"avx512bf16", &qw_limit_loops_avx512bf16},
     };
     for (size_t i = 0; i < QW_ARRAY_LEN(levels); i++)

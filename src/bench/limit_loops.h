@@ -18,6 +18,11 @@ typedef struct qw_limit_loops {
     /** The same with vdpbf16ps; NULL where the level has none. */
     void (*bf16)(size_t n_rounds);
     double bf16_ops;
+    /** The same with products of integers as the kernels make them: int8, and int4 with int8. NULL
+     *  where they are plain C. */
+    void (*int8)(size_t n_rounds);
+    void (*int4)(size_t n_rounds);
+    double int8_ops, int4_ops;
 } qw_limit_loops;
 
 #define QW_LIMIT_ACCUMULATORS 12
@@ -28,6 +33,7 @@ typedef struct qw_limit_loops {
 const qw_limit_loops *qw_limit_loops_select(const char *isa);
 
 // bench/x86: one file per level, built with its flags.
-extern const qw_limit_loops qw_limit_loops_avx2, qw_limit_loops_avx512, qw_limit_loops_avx512bf16;
+extern const qw_limit_loops qw_limit_loops_avx2, qw_limit_loops_avx512, qw_limit_loops_vnni,
+    qw_limit_loops_avx512bf16;
 
 #endif

@@ -120,7 +120,12 @@ int qw_limit_meter_threads(const qw_limit_meter *m)
 
 bool qw_limit_meter_has(const qw_limit_meter *m, qw_limit_kind kind)
 {
-    return kind != QW_LIMIT_BF16 || m->loops->bf16;
+    switch (kind) {
+    case QW_LIMIT_BF16: return m->loops->bf16 != NULL;
+    case QW_LIMIT_INT8: return m->loops->int8 != NULL;
+    case QW_LIMIT_INT4: return m->loops->int4 != NULL;
+    default: return true;
+    }
 }
 
 // Probes
@@ -194,6 +199,20 @@ static void bf16_items(void *ctx, size_t begin, size_t end, int i_thread)
     m->loops->bf16((end - begin) * ROUNDS);
 }
 
+static void int8_items(void *ctx, size_t begin, size_t end, int i_thread)
+{
+    (void)i_thread;
+    const qw_limit_meter *m = ctx;
+    m->loops->int8((end - begin) * ROUNDS);
+}
+
+static void int4_items(void *ctx, size_t begin, size_t end, int i_thread)
+{
+    (void)i_thread;
+    const qw_limit_meter *m = ctx;
+    m->loops->int4((end - begin) * ROUNDS);
+}
+
 static void wake(void *ctx, int i_thread, int n_threads)
 {
     (void)ctx, (void)i_thread, (void)n_threads;
@@ -215,14 +234,16 @@ static double measure(qw_limit_meter *m, size_t n_items, qw_range_fn *items, dou
 
 double qw_limit_meter_measure(qw_limit_meter *m, qw_limit_kind kind)
 {
+    if (!qw_limit_meter_has(m, kind)) return 0;
     size_t n = (size_t)m->n_threads * ITEMS;
     double rounds = (double)n * ROUNDS;
     switch (kind) {
     case QW_LIMIT_READ:
         return measure(m, m->buffer.size / CHUNK, read_items, (double)m->buffer.size);
     case QW_LIMIT_FMA: return measure(m, n, fma_items, rounds * m->loops->fma_ops);
-    case QW_LIMIT_BF16:
-        return m->loops->bf16 ? measure(m, n, bf16_items, rounds * m->loops->bf16_ops) : 0;
+    case QW_LIMIT_BF16: return measure(m, n, bf16_items, rounds * m->loops->bf16_ops);
+    case QW_LIMIT_INT8: return measure(m, n, int8_items, rounds * m->loops->int8_ops);
+    case QW_LIMIT_INT4: return measure(m, n, int4_items, rounds * m->loops->int4_ops);
     case QW_N_LIMITS: break;
     }
     return 0;

@@ -97,10 +97,8 @@ static qw_status measure(double limits[QW_N_LIMITS], const key *k, qw_error *err
     st = qw_limit_meter_new(&meter, k->isa, k->n_threads, &buffer, err);
     if (st == QW_OK) {
         limits[QW_LIMIT_READ] = median_of_slices(meter, QW_LIMIT_READ, READ_SLICES);
-        limits[QW_LIMIT_FMA] = median_of_slices(meter, QW_LIMIT_FMA, COMPUTE_SLICES);
-        limits[QW_LIMIT_BF16] = qw_limit_meter_has(meter, QW_LIMIT_BF16)
-                                    ? median_of_slices(meter, QW_LIMIT_BF16, COMPUTE_SLICES)
-                                    : 0;
+        for (int i = QW_LIMIT_READ + 1; i < QW_N_LIMITS; i++) // 0 where there is no such loop
+            limits[i] = median_of_slices(meter, (qw_limit_kind)i, COMPUTE_SLICES);
     }
     qw_limit_meter_free(meter);
     qw_bench_buffer_release(&buffer);

@@ -26,7 +26,7 @@ bool qw_slice_is_clean(const qw_slice *s, const qw_slice_rule *rule)
 
 const char *qw_limit_name(qw_limit_kind kind)
 {
-    static const char *const names[QW_N_LIMITS] = {"bw", "fma", "bf16"};
+    static const char *const names[QW_N_LIMITS] = {"bw", "fma", "bf16", "int8", "int4"};
     return names[kind];
 }
 

@@ -49,10 +49,12 @@ typedef enum qw_limit_kind {
     QW_LIMIT_READ, /* bytes per second from memory */
     QW_LIMIT_FMA,  /* fp32 operations per second */
     QW_LIMIT_BF16, /* operations per second of vdpbf16ps; 0 where there is none */
+    QW_LIMIT_INT8, /* of int8 products: vpdpbusd, or vpmaddwd and vpaddd on 16-bit numbers */
+    QW_LIMIT_INT4, /* of int4 with int8: the same, or vpmaddubsw and vpaddw */
     QW_N_LIMITS,
 } qw_limit_kind;
 
-/** "bw", "fma", "bf16". */
+/** "bw", "fma", "bf16", "int8", "int4". */
 const char *qw_limit_name(qw_limit_kind kind);
 
 /** What a kernel moves and computes in one run, and on which peak it computes its products. */

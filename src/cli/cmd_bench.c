@@ -20,7 +20,7 @@ static const qw_opt rows[] = {
     {"config", QW_OPT_STR, FIELD(config), .metavar = "DIR", .def_note = "--shape",
      .help = "a directory with config.json instead"},
     {"format", QW_OPT_STR, FIELD(format), .def = "bf16", .metavar = "NAMES",
-     .help = "formats of weights: bf16, f16, f32"},
+     .help = "formats of weights: bf16, f16, f32, w8a8, w4a8, w4a8-g128, w4a8-g256"},
     {"op", QW_OPT_STR, FIELD(op), .def = "linear,attn,norm,sample,head,step", .metavar = "NAMES",
      .help = "what is measured"},
     {"m", QW_OPT_STR, FIELD(m), .def = "1,4,16,512", .metavar = "COUNTS",

@@ -41,3 +41,19 @@ static void fma_512(size_t n_rounds)
 }
 
 #define QW_LIMIT_FMA_512_OPS (QW_LIMIT_ACCUMULATORS * 16 * 2.0)
+
+// A product and its addition; in assembly, since its operands never change.
+#define QW_LIMIT_INTEGER_512(name, code)                                                           \
+    static void name(size_t n_rounds)                                                              \
+    {                                                                                              \
+        __m512i acc[QW_LIMIT_ACCUMULATORS], a = _mm512_set1_epi32(0x01010101), t;                  \
+        _Pragma("GCC unroll 12") for (int i = 0; i < QW_LIMIT_ACCUMULATORS; i++) acc[i] =          \
+            _mm512_setzero_si512();                                                                \
+        for (size_t r = 0; r < n_rounds; r++) {                                                    \
+            _Pragma("GCC unroll 12") for (int i = 0; i < QW_LIMIT_ACCUMULATORS;                    \
+                                          i++) __asm__ volatile(code : "+v"(acc[i]),               \
+                                                                "=&v"(t) : "v"(a));                \
+        }                                                                                          \
+        _Pragma("GCC unroll 12") for (int i = 0; i < QW_LIMIT_ACCUMULATORS;                        \
+                                      i++) __asm__ volatile("" : : "v"(acc[i]));                   \
+    }

@@ -40,9 +40,34 @@ static void fma_avx2(size_t n_rounds)
     for (int i = 0; i < QW_LIMIT_ACCUMULATORS; i++) __asm__ volatile("" : : "x"(acc[i]));
 }
 
+// A product and its addition; in assembly, since its operands never change.
+#define INTEGER_LOOP(name, multiply, add)                                                          \
+    static void name(size_t n_rounds)                                                              \
+    {                                                                                              \
+        __m256i acc[QW_LIMIT_ACCUMULATORS], a = _mm256_set1_epi16(0x0101), t;                      \
+        _Pragma("GCC unroll 12") for (int i = 0; i < QW_LIMIT_ACCUMULATORS; i++) acc[i] =          \
+            _mm256_setzero_si256();                                                                \
+        for (size_t r = 0; r < n_rounds; r++) {                                                    \
+            _Pragma("GCC unroll 12") for (int i = 0; i < QW_LIMIT_ACCUMULATORS;                    \
+                                          i++) __asm__ volatile(multiply " %2, %2, %1\n\t" add     \
+                                                                         " %1, %0, %0" :           \
+                                                                "+x"(acc[i]),                      \
+                                                                "=&x"(t) : "x"(a));                \
+        }                                                                                          \
+        _Pragma("GCC unroll 12") for (int i = 0; i < QW_LIMIT_ACCUMULATORS;                        \
+                                      i++) __asm__ volatile("" : : "x"(acc[i]));                   \
+    }
+
+INTEGER_LOOP(int8_avx2, "vpmaddwd", "vpaddd")
+INTEGER_LOOP(int4_avx2, "vpmaddubsw", "vpaddw")
+
 const qw_limit_loops qw_limit_loops_avx2 = {
     .isa = "avx2",
     .read = read_avx2,
     .fma = fma_avx2,
     .fma_ops = QW_LIMIT_ACCUMULATORS * 8 * 2.0,
+    .int8 = int8_avx2,
+    .int8_ops = QW_LIMIT_ACCUMULATORS * 16 * 2.0,
+    .int4 = int4_avx2,
+    .int4_ops = QW_LIMIT_ACCUMULATORS * 32 * 2.0,
 };

@@ -14,6 +14,17 @@ static qw_bench_buffer buffer;
 static qw_bench_env env;
 static qw_bench_step_model *model;
 
+static qw_status make_int4_gate_up(qw_bench_case *out)
+{
+    static qw_bench_env int4;
+    int4 = env;
+    int4.format = "w4a8-g8";
+    int4.dtype = QW_DTYPE_I4;
+    int4.group = 8;
+    int4.peak = QW_LIMIT_INT4;
+    return qw_bench_linear_case(out, &int4, "gate_up", 3, &err);
+}
+
 static int set_up(void **unused)
 {
     (void)unused;
@@ -29,6 +40,10 @@ static int set_up(void **unused)
                          .peak = QW_LIMIT_FMA,
                          .buffer = &buffer};
     assert_ok(qw_backend_open_cpu(&env.be, &cpu, &err));
+    // What a product needs for quantized rows stays with the backend.
+    qw_bench_case c;
+    assert_ok(make_int4_gate_up(&c));
+    qw_bench_case_release(&c);
     return 0;
 }
 
@@ -105,8 +120,9 @@ static qw_status make_prefill_step(qw_bench_case *out)
 }
 
 static maker *const makers[] = {
-    make_gate_up, make_head,   make_decode_attention, make_prefill_attention, make_norm,
-    make_rope,    make_sample, make_decode_step,      make_planned_step,      make_prefill_step,
+    make_int4_gate_up,      make_gate_up,      make_head,         make_decode_attention,
+    make_prefill_attention, make_norm,         make_rope,         make_sample,
+    make_decode_step,       make_planned_step, make_prefill_step,
 };
 
 static void test_run(void **unused)
@@ -160,6 +176,10 @@ static void test_work(void **unused)
     assert_near(c.work.bytes, 2 * f * h * 2, 0);
     assert_near(c.work.product_ops, 2 * 2 * f * h * 3, 0);
     assert_string_equal(c.shape, "tiny/gate_up");
+    qw_bench_case_release(&c);
+    assert_ok(make_int4_gate_up(&c)); // half a byte, and a scale for each 8
+    assert_near(c.work.bytes, 2 * f * h * (0.5 + 4.0 / 8), 0);
+    assert_string_equal(c.kernel, "gemm_i4");
     qw_bench_case_release(&c);
     assert_ok(make_decode_attention(&c));
     assert_near(c.work.bytes, 3 * 100 * 2 * nkv * d * 2, 0);
