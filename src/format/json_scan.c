@@ -198,9 +198,3 @@ qw_json_scan_result qw_json_scan_next(qw_json_scan *s, char c)
     default: return after_value(s, c);
     }
 }
-
-bool qw_json_scan_may_end(const qw_json_scan *s)
-{
-    return s->depth == 0 && (s->state == ZERO || s->state == INTEGER || s->state == FRACTION ||
-                             s->state == EXPONENT_DIGITS);
-}

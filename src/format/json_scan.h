@@ -30,7 +30,4 @@ typedef struct qw_json_scan {
 void qw_json_scan_init(qw_json_scan *s);
 /** Not after LAST, BEFORE or BROKEN. */
 qw_json_scan_result qw_json_scan_next(qw_json_scan *s, char c);
-/** True if the value is whole without a further byte: a number may be. */
-bool qw_json_scan_may_end(const qw_json_scan *s);
-
 #endif

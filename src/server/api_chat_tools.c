@@ -89,13 +89,106 @@ void qw_api_check_tool(const json_t *tool, size_t i, qw_issues *issues)
         qw_issues_add(issues, path, "string_type", name, "Input should be a valid string");
 }
 
+// ---- what holds calls to their schemas
+
+static qw_status no_memory(qw_api_error *err)
+{
+    return qw_api_fail(err, QW_FAULT_UNAVAILABLE, NULL, "out of memory while reading a request");
+}
+
+static bool is_strict(const json_t *function)
+{
+    return json_is_true(json_object_get(function, "strict"));
+}
+
+// What the arguments of a function must be. Without parameters it takes none.
+static json_t *schema_of(const json_t *function, bool any)
+{
+    json_t *parameters = json_object_get(function, "parameters");
+    if (any) return json_pack("{s:s}", "type", "object");
+    if (json_is_object(parameters)) return json_incref(parameters);
+    return json_pack("{s:s,s:{},s:b}", "type", "object", "properties", "additionalProperties", 0);
+}
+
+// How the model writes a call of `function`, as a tag of the grammar.
+static json_t *tag_of(qw_tool_form form, const json_t *function, bool any)
+{
+    bool coder = form == QW_TOOL_FORM_QWEN3_CODER;
+    qw_str name = qw_json_str(json_object_get(function, "name"));
+    qw_buf begin;
+    qw_buf_init(&begin, 1 << 20);
+    if (coder) {
+        qw_buf_puts(&begin, "<tool_call>\n<function=");
+        qw_buf_append(&begin, name.ptr, name.len);
+        qw_buf_puts(&begin, ">");
+    } else {
+        qw_buf_puts(&begin, "<tool_call>\n{\"name\": ");
+        qw_json_write_string(&begin, name);
+        qw_buf_puts(&begin, ", \"arguments\": ");
+    }
+    json_t *tag =
+        begin.failed
+            ? NULL
+            : json_pack("{s:s,s:s%,s:{s:s,s:o},s:s}", "type", "tag", "begin", begin.data, begin.len,
+                        "content", "type", coder ? "qwen_xml_parameter" : "json_schema",
+                        "json_schema", schema_of(function, any), "end",
+                        coder ? "\n</function>\n</tool_call>" : "}\n</tool_call>");
+    qw_buf_release(&begin);
+    return tag;
+}
+
+// Tags of all tools, or of the one with this name.
+static json_t *tags_of(const qw_api_request *r, qw_str only, bool strict_only)
+{
+    json_t *tags = json_array();
+    for (size_t i = 0; tags && i < json_array_size(r->tools); i++) {
+        const json_t *function = json_object_get(json_array_get(r->tools, i), "function");
+        if (only.ptr && !qw_str_eq(qw_json_str(json_object_get(function, "name")), only)) continue;
+        json_t *tag = tag_of(r->tool_form, function, strict_only && !is_strict(function));
+        if (json_array_append_new(tags, tag) == 0) continue;
+        json_decref(tags);
+        return NULL;
+    }
+    return tags;
+}
+
+// Calls and nothing else, but for the empty lines that models put behind their thoughts.
+static qw_status hold_forced(qw_api_request *r, qw_str only, qw_api_error *err)
+{
+    bool one = only.ptr || r->max_tool_calls == 1;
+    r->tool_grammar = json_pack("{s:s,s:[{s:s,s:s},{s:s,s:o,s:s,s:b,s:b}]}", "type", "sequence",
+                                "elements", "type", "regex", "pattern", "\\n{0,2}", "type",
+                                "tags_with_separator", "tags", tags_of(r, only, false), "separator",
+                                "\n", "at_least_one", 1, "stop_after_first", one);
+    return r->tool_grammar ? QW_OK : no_memory(err);
+}
+
+// Any text, in which the calls of strict tools are what their schemas say.
+static qw_status hold_strict(qw_api_request *r, qw_api_error *err)
+{
+    bool any = false;
+    for (size_t i = 0; i < json_array_size(r->tools); i++)
+        any |= is_strict(json_object_get(json_array_get(r->tools, i), "function"));
+    if (!any) return QW_OK;
+    r->tool_grammar = json_pack("{s:s,s:[s],s:o,s:b,s:b}", "type", "triggered_tags", "triggers",
+                                "<tool_call>", "tags", tags_of(r, (qw_str){NULL, 0}, true),
+                                "at_least_one", 0, "stop_after_first", 0);
+    return r->tool_grammar ? QW_OK : no_memory(err);
+}
+
 // ---- what is made of them
 
-static qw_status needs_parser(const qw_api_config *cfg, const char *choice, qw_api_error *err)
+static qw_status settle_forced(qw_api_request *r, const qw_api_config *cfg, const json_t *choice,
+                               qw_api_error *err)
 {
-    if (cfg->tool_form != QW_TOOL_FORM_NONE) return QW_OK;
-    return qw_api_fail(err, QW_FAULT_REQUEST, NULL,
-                       "tool_choice=\"%s\" requires --tool-call-parser to be set", choice);
+    qw_str only = qw_api_str(json_object_get(choice, "function"), "name");
+    r->tool_is_forced = true;
+    r->tool_is_named = json_is_object(choice);
+    if (cfg->tool_form == QW_TOOL_FORM_NONE)
+        return qw_api_fail(err, QW_FAULT_REQUEST, NULL,
+                           "tool_choice=\"%s\" requires --tool-call-parser to be set",
+                           r->tool_is_named ? "named" : "required");
+    return hold_forced(r, only, err);
 }
 
 qw_status qw_api_settle_tools(qw_api_request *r, const qw_api_config *cfg, qw_api_error *err)
@@ -107,18 +200,12 @@ qw_status qw_api_settle_tools(qw_api_request *r, const qw_api_config *cfg, qw_ap
         if (cfg->exclude_tools_when_tool_choice_none) r->tools = NULL;
         return QW_OK;
     }
+    r->tool_form = cfg->tool_form;
     if (!qw_api_bool(r->body, "parallel_tool_calls", true)) r->max_tool_calls = 1;
-    if (choice && !qw_str_is(word, "auto")) {
-        qw_status st = needs_parser(cfg, json_is_object(choice) ? "named" : word.ptr, err);
-        if (st != QW_OK) return st;
-        return qw_api_fail(err, QW_FAULT_UNSUPPORTED, NULL,
-                           "tool_choice \"required\" and named tools are not implemented yet; "
-                           "\"auto\" and \"none\" are");
-    }
+    if (choice && !qw_str_is(word, "auto")) return settle_forced(r, cfg, choice, err);
     if (!cfg->enable_auto_tool_choice || cfg->tool_form == QW_TOOL_FORM_NONE)
         return qw_api_fail(err, QW_FAULT_REQUEST, NULL,
                            "\"auto\" tool choice requires --enable-auto-tool-choice and "
                            "--tool-call-parser to be set");
-    r->tool_form = cfg->tool_form;
-    return QW_OK;
+    return hold_strict(r, err);
 }

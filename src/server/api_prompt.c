@@ -218,6 +218,30 @@ static const json_t *prompt_at(const qw_api_request *r, size_t i)
     return is_one ? r->prompt : json_array_get(r->prompt, i);
 }
 
+static qw_status hold_calls(qw_api_request *r, const qw_api_config *cfg, qw_api_error *err)
+{
+    qw_error why;
+    // White space as the chat template spells calls: what the model has seen, and no room to stray.
+    const qw_grammar_spec spec = {
+        .kind = QW_GRAMMAR_STRUCTURAL_TAG, .json = r->tool_grammar, .compact = true};
+    qw_status st = need_tokenizer(cfg, err);
+    if (st != QW_OK) return st;
+    st = qw_grammar_cache_get(cfg->frontend->grammars, &r->params.grammar, &spec, &why);
+    return st == QW_OK ? QW_OK : qw_api_fail_with(err, st, &why, "tools");
+}
+
+// What holds the answer: calls that are forced come before a format, and a format before the
+// schemas of strict tools.
+static qw_status make_grammar(qw_api_request *r, const qw_api_config *cfg, qw_api_error *err)
+{
+    qw_error why;
+    const char *param = NULL;
+    if (r->tool_is_forced) return hold_calls(r, cfg, err);
+    qw_status st = qw_frontend_grammar(cfg->frontend, r->body, &r->params, &param, &why);
+    if (st != QW_OK) return qw_api_fail_with(err, st, &why, param);
+    return r->tool_grammar && !r->params.grammar ? hold_calls(r, cfg, err) : QW_OK;
+}
+
 qw_status qw_api_request_prompt(qw_api_prompt *out, qw_api_request *r, size_t i,
                                 const qw_api_config *cfg, qw_api_error *err)
 {
@@ -230,11 +254,7 @@ qw_status qw_api_request_prompt(qw_api_prompt *out, qw_api_request *r, size_t i,
         if (st == QW_OK && (st = qw_frontend_bad_words(cfg->frontend, &r->params, &why)) != QW_OK)
             (void)qw_api_fail_with(err, st, &why, "bad_words");
     }
-    if (i == 0 && st == QW_OK && !r->params.grammar) {
-        const char *param = NULL;
-        st = qw_frontend_grammar(cfg->frontend, r->body, &r->params, &param, &why);
-        if (st != QW_OK) (void)qw_api_fail_with(err, st, &why, param);
-    }
+    if (i == 0 && st == QW_OK && !r->params.grammar) st = make_grammar(r, cfg, err);
     if (st == QW_OK)
         st = r->kind == QW_API_CHAT ? qw_api_prompt_chat(r, cfg, &p, err)
                                     : make_completion(r, prompt_at(r, i), cfg, &p, err);

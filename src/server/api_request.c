@@ -101,6 +101,7 @@ void qw_api_request_release(qw_api_request *r)
     json_decref(r->template_kwargs);
     json_decref(r->body);
     json_decref(r->original);
+    json_decref(r->tool_grammar);
     *r = (qw_api_request){0};
 }
 

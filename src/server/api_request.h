@@ -90,7 +90,9 @@ typedef struct qw_api_request {
 
     // Tool calls in the answer.
     qw_tool_form tool_form; /* NONE: they are text like any other */
-    qw_str tool_name;       /* form NAMED; borrowed */
+    bool tool_is_forced;    /* "required" or a named tool: nothing but calls comes */
+    bool tool_is_named;     /* then the answer ends with "stop" */
+    json_t *tool_grammar;   /* a structural tag (grammar.h) that holds calls to the schemas; NULL */
     size_t max_tool_calls;  /* 1: no parallel calls; 0: any number */
 
     // The answer.

@@ -19,8 +19,8 @@ static qw_status init_choice(qw_api_response *r, size_t i, qw_error *err)
     qw_reasoning_init(&c->reasoning, &r->cfg->reasoning,
                       qw_response_divides(r) ? prompt->thinking : QW_REASONING_CONTENT);
     if (req->tool_form != QW_TOOL_FORM_NONE) {
-        qw_status st = qw_tool_calls_new(&c->tools, req->tool_form, req->tools, req->tool_name,
-                                         req->max_tool_calls, err);
+        qw_status st =
+            qw_tool_calls_new(&c->tools, req->tool_form, req->tools, req->max_tool_calls, err);
         if (st != QW_OK) return st;
     }
     if (!r->tokenizer) return QW_OK;
@@ -363,13 +363,10 @@ void qw_response_write_usage(qw_buf *b, const qw_api_response *r, qw_api_usage u
 
 const char *qw_response_finish_name(const qw_api_response *r, const qw_choice *c)
 {
-    bool has_calls = qw_response_n_calls(r, c) > 0;
-    qw_tool_form form = has_calls ? qw_tool_calls_form(c->tools) : QW_TOOL_FORM_NONE;
-    bool by_itself = form == QW_TOOL_FORM_HERMES || form == QW_TOOL_FORM_QWEN3_CODER;
-    if (c->finish == QW_FINISH_STOP && (by_itself || form == QW_TOOL_FORM_LIST))
-        return "tool_calls";
+    bool called = qw_response_n_calls(r, c) > 0 && !r->req->tool_is_named;
+    if (c->finish == QW_FINISH_STOP && called) return "tool_calls";
     // A limit that cut a call short is told as such.
-    if (c->finish == QW_FINISH_LENGTH && by_itself && !qw_tool_calls_is_broken(c->tools))
+    if (c->finish == QW_FINISH_LENGTH && called && !qw_tool_calls_is_broken(c->tools))
         return "tool_calls";
     return qw_finish_reason_name(c->finish);
 }

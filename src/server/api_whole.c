@@ -68,10 +68,8 @@ static void write_message(qw_api_response *r, const qw_choice *c, qw_buf *out)
 {
     qw_str reasoning = text_or_null(&r->reasoning, r->req->include_reasoning);
     qw_str content = text_or_null(&r->content, true);
-    qw_tool_form form = c->tools ? qw_tool_calls_form(c->tools) : QW_TOOL_FORM_NONE;
-    bool forced = form == QW_TOOL_FORM_LIST || form == QW_TOOL_FORM_NAMED;
     // Without a parser an empty answer is an empty text, with one it is no answer.
-    if (!content.ptr && (forced || !qw_response_parses(r, c))) content = QW_STR("");
+    if (!content.ptr && (r->req->tool_is_forced || !qw_response_parses(r, c))) content = QW_STR("");
     QW_PUT(out, "{\"role\":");
     qw_json_write_string(out, r->role);
     QW_PUT(out, ",\"content\":");

@@ -18,13 +18,12 @@ qw_tool_form qw_tool_form_of(const char *name)
 }
 
 qw_status qw_tool_calls_new(qw_tool_calls **out, qw_tool_form form, const json_t *tools,
-                            qw_str named, size_t max_calls, qw_error *err)
+                            size_t max_calls, qw_error *err)
 {
     qw_tool_calls *p = qw_mem_calloc(1, sizeof *p);
     if (!p) return qw_fail_memory(err, sizeof *p, "the tool calls of an answer");
     p->form = form;
     p->tools = tools;
-    p->named = named;
     p->max_calls = max_calls;
     qw_buf_init(&p->blank, MAX_TEXT);
     qw_buf_init(&p->pending, MAX_TEXT);

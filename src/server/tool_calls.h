@@ -15,8 +15,6 @@ typedef enum qw_tool_form {
     QW_TOOL_FORM_HERMES, /* <tool_call>{"name": "f", "arguments": {...}}</tool_call> */
     /* <tool_call><function=f><parameter=k>\nv\n</parameter></function></tool_call> */
     QW_TOOL_FORM_QWEN3_CODER,
-    QW_TOOL_FORM_LIST,  /* [{"name": "f", "parameters": {...}}, ...]: tool_choice "required" */
-    QW_TOOL_FORM_NAMED, /* {...}: the arguments of one tool that the request named */
 } qw_tool_form;
 
 /** Names that --tool-call-parser takes, ended by NULL: hermes, qwen3 (the same), qwen3_coder,
@@ -42,12 +40,11 @@ typedef struct qw_tool_call {
 typedef struct qw_tool_calls qw_tool_calls;
 
 /**
- * `tools`: the request's, borrowed until free; types of parameters are looked up there. `named`:
- * the tool of the form NAMED. `max_calls`: later ones are dropped; 0: no limit.
+ * `tools`: the request's, borrowed until free; types of parameters are looked up there.
+ * `max_calls`: later ones are dropped; 0: no limit.
  */
 QW_MUST_CHECK qw_status qw_tool_calls_new(qw_tool_calls **out, qw_tool_form form,
-                                          const json_t *tools, qw_str named, size_t max_calls,
-                                          qw_error *err);
+                                          const json_t *tools, size_t max_calls, qw_error *err);
 void qw_tool_calls_free(qw_tool_calls *p);
 
 /** What comes behind a piece of text. */

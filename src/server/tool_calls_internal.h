@@ -17,7 +17,6 @@ typedef struct qw_call_reader {
 struct qw_tool_calls {
     qw_tool_form form;
     const json_t *tools; /* borrowed */
-    qw_str named;        /* borrowed */
     size_t max_calls;
     qw_status failed;
     bool is_broken, is_over;

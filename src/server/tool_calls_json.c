@@ -1,5 +1,4 @@
-// Calls written in JSON: hermes blocks, the list of tool_choice "required", and the bare arguments
-// of a named tool.
+// Calls in the hermes form: <tool_call>{"name": ..., "arguments": {...}}</tool_call>
 
 #include "server/tool_calls_internal.h"
 
@@ -150,9 +149,9 @@ static bool read_object(qw_tool_calls *p, qw_buf *content)
     return false;
 }
 
-// ---- the forms
+// ---- blocks
 
-enum { OUTSIDE, INSIDE, LIST_OVER };
+enum { OUTSIDE, INSIDE };
 
 // Text that ends inside an object.
 static bool end_inside(qw_tool_calls *p, qw_text_end end, qw_buf *content)
@@ -170,7 +169,7 @@ static bool begin_object(qw_tool_calls *p)
     return qw_calls_begin(p);
 }
 
-static bool step_hermes(qw_tool_calls *p, qw_text_end end, qw_buf *content)
+bool qw_calls_step_json(qw_tool_calls *p, qw_text_end end, qw_buf *content)
 {
     if (p->state == INSIDE) {
         if (!read_object(p, content)) return end_inside(p, end, content);
@@ -189,82 +188,4 @@ static bool step_hermes(qw_tool_calls *p, qw_text_end end, qw_buf *content)
     p->at += TOOL_CALL.len;
     qw_buf_puts(&p->raw, "<tool_call>");
     return begin_object(p);
-}
-
-static bool step_list(qw_tool_calls *p, qw_text_end end, qw_buf *content)
-{
-    enum { BETWEEN = LIST_OVER + 1 };
-    if (p->state == INSIDE) {
-        if (!read_object(p, content)) return end_inside(p, end, content);
-        p->state = p->is_broken ? LIST_OVER : BETWEEN;
-        return true;
-    }
-    qw_str rest = qw_calls_rest(p);
-    if (p->state == LIST_OVER) {
-        qw_calls_put_text(p, rest, content);
-        p->at += rest.len;
-        return false;
-    }
-    if (rest.len == 0) {
-        // An end between two calls loses nothing that was told; one before the list has none.
-        if (end != QW_TEXT_GOES_ON) p->is_broken = true;
-        return false;
-    }
-    char c = rest.ptr[0];
-    bool first = p->state == OUTSIDE;
-    if (!is_space(c) && !(first ? c == '[' : (c == ',' || c == ']' || c == '{'))) {
-        qw_calls_break(p, content);
-        p->state = LIST_OVER;
-        return true;
-    }
-    p->at++;
-    if (c == '[') p->state = BETWEEN;
-    if (c == ']') p->state = LIST_OVER;
-    if (first) qw_buf_putc(&p->raw, c);
-    if (c != '{') return true;
-    p->at--; // the object reads its own beginning
-    return begin_object(p);
-}
-
-static bool step_named(qw_tool_calls *p, qw_text_end end, qw_buf *content)
-{
-    qw_str rest = qw_calls_rest(p);
-    if (p->n_calls == 0) {
-        size_t n = 0;
-        while (n < rest.len && is_space(rest.ptr[n])) n++;
-        p->at += n;
-        if (n == rest.len) {
-            p->is_broken = end != QW_TEXT_GOES_ON;
-            return false;
-        }
-        qw_json_scan_init(&p->reader.scan);
-        if (!qw_calls_begin(p)) return false;
-        qw_calls_name(p, p->named);
-        return true;
-    }
-    for (; p->is_open && p->at < p->pending.len; p->at++) {
-        char c = p->pending.data[p->at];
-        qw_json_scan_result s = qw_json_scan_next(&p->reader.scan, c);
-        if (s == QW_JSON_SCAN_BROKEN) qw_calls_break(p, content);
-        if (s == QW_JSON_SCAN_BEFORE || s == QW_JSON_SCAN_BROKEN) break;
-        qw_buf_putc(&p->calls[0]->arguments, c);
-        qw_calls_watch(p, &p->calls[0]->arguments);
-        if (s == QW_JSON_SCAN_LAST) qw_calls_end(p);
-    }
-    if (p->is_open && (p->at < p->pending.len ||
-                       (end != QW_TEXT_GOES_ON && qw_json_scan_may_end(&p->reader.scan))))
-        qw_calls_end(p);
-    if (!p->is_open) {
-        p->at = p->pending.len;
-        return false;
-    }
-    if (end != QW_TEXT_GOES_ON) qw_calls_break(p, content);
-    return false;
-}
-
-bool qw_calls_step_json(qw_tool_calls *p, qw_text_end end, qw_buf *content)
-{
-    if (p->form == QW_TOOL_FORM_NAMED) return step_named(p, end, content);
-    if (p->form == QW_TOOL_FORM_LIST) return step_list(p, end, content);
-    return step_hermes(p, end, content);
 }

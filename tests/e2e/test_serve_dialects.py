@@ -52,8 +52,9 @@ def check_responses(s):
     told = events(s, path, ask)
     pieces = "".join(e["delta"] for n, e in told if n == "response.function_call_arguments.delta")
     check(json.loads(pieces) == {"city": "Manila"}, pieces)
-    later = dict(ask, input=ask["input"] + [call, {"type": "function_call_output", "call_id": call["call_id"],
-                                                    "output": "20 degrees, sunny"}])
+    later = dict(ask, max_output_tokens=20,
+                 input=ask["input"] + [call, {"type": "function_call_output", "call_id": call["call_id"],
+                                              "output": "20 degrees, sunny"}])
     check(s.must(path, later)["output"], "an answer to the result")
     for method, p in (("GET", "/v1/responses/resp_1"), ("POST", "/v1/responses/resp_1/cancel")):
         status, _, data = s.request(method, p)
@@ -93,10 +94,14 @@ def check_messages(s):
     pieces = "".join(e["delta"].get("partial_json", "") for n, e in told if n == "content_block_delta")
     check(json.loads(pieces) == {"city": "Manila"} and
           told[-2][1]["delta"]["stop_reason"] == "tool_use", f"{pieces} {told[-2]}")
+    forced = s.must(path, dict(ask, thinking={"type": "disabled"}, tool_choice={"type": "any"},
+                               messages=[{"role": "user", "content": "What is 4 + 5?"}]))
+    check(forced["content"][0]["type"] == "tool_use" and "city" in forced["content"][0]["input"] or
+          forced["stop_reason"] == "max_tokens", f"{forced}")
     result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": use["id"],
                                            "content": [{"type": "text", "text": "20 degrees, sunny"}]}]}
-    later = s.must(path, dict(ask, messages=ask["messages"] + [{"role": "assistant", "content": a["content"]},
-                                                               result]))
+    said = {"role": "assistant", "content": a["content"]}
+    later = s.must(path, dict(ask, max_tokens=20, messages=ask["messages"] + [said, result]))
     check(later["content"], f"{later}")
     for body, code, kind in ((dict(ask, model="gpt"), 404, "not_found_error"),
                              ({"model": "tiny"}, 400, "invalid_request_error")):

@@ -101,9 +101,79 @@ def check_way_back(s, call):
     check("<tool_response>\n20 degrees\nsunny\n</tool_response>" in prompt, prompt)
 
 
+TRIP = {"type": "function", "function": {"name": "book_trip", "parameters": {
+    "type": "object", "additionalProperties": False, "required": ["days", "class", "stops"],
+    "properties": {"days": {"type": "integer", "minimum": 1, "maximum": 30}, "class": {"enum": ["first", "second"]},
+                   "stops": {"type": "array", "maxItems": 1, "items": {
+                       "type": "object", "properties": {"meal": {"type": "boolean"}}, "required": ["meal"],
+                       "additionalProperties": False}}}}}}
+
+
+def is_trip(a):
+    """By hand, for no validator comes with Python."""
+    return (set(a) == {"days", "class", "stops"} and type(a["days"]) is int and
+            a["class"] in ("first", "second") and len(a["stops"]) <= 1 and 1 <= a["days"] <= 30 and
+            all(set(x) == {"meal"} and type(x["meal"]) is bool for x in a["stops"]))
+
+
+def check_forced(s):
+    """Whatever the small model would rather say, its calls fit their schemas."""
+    quick = {"chat_template_kwargs": {"enable_thinking": False}}
+    ask = {"messages": [{"role": "user", "content": "What is 4 + 5?"}], "tools": [TRIP, TOOLS[1]],
+           "max_tokens": 150}
+    for fields in (dict(quick, temperature=0), {"temperature": 0}):  # the last one thinks
+        body = dict(ask, tool_choice={"type": "function", "function": {"name": "book_trip"}}, **fields)
+        c = s.must(PATH, body)["choices"][0]
+        calls = c["message"]["tool_calls"]
+        check(c["finish_reason"] == "stop" and c["message"]["content"] == "" and len(calls) == 1 and
+              calls[0]["function"]["name"] == "book_trip" and
+              is_trip(json.loads(calls[0]["function"]["arguments"])), f"named: {c}")
+        check(bool(c["message"]["reasoning"]) == (fields == {"temperature": 0}), f"thinking comes first: {c}")
+        content, _, streamed, finish = gather(s.stream(PATH, body))
+        check(finish == "stop" and not content and len(streamed) == 1 and
+              json.loads(streamed[0][2]) == json.loads(calls[0]["function"]["arguments"]),
+              f"named, streamed: {streamed} {c}")
+    c = s.must(PATH, dict(ask, tool_choice="required", temperature=0, **quick))["choices"][0]
+    check(c["finish_reason"] in ("tool_calls", "length"), f"required: {c}")
+    for call in c["message"]["tool_calls"]:
+        args = json.loads(call["function"]["arguments"])
+        check(is_trip(args) if call["function"]["name"] == "book_trip" else "expression" in args, f"{c}")
+    one = s.must(PATH, dict(ask, tool_choice="required", parallel_tool_calls=False, temperature=0,
+                            **quick))["choices"][0]
+    check(len(one["message"]["tool_calls"]) == 1 and one["finish_reason"] == "tool_calls", f"one: {one}")
+    # A strict tool is held to its schema when the model calls by itself.
+    strict = json.loads(json.dumps(TOOLS))
+    strict[0]["function"]["strict"] = True
+    strict[0]["function"]["parameters"]["properties"]["city"] = {"enum": ["Mars"]}
+    a, _ = call_of(s, tools=strict, chat_template_kwargs={"enable_thinking": False})
+    check(json.loads(a["function"]["arguments"]) == {"city": "Mars"}, f"strict: {a}")
+    # A schema that cannot be held is the request's fault.
+    status, error = s.post(PATH, dict(ask, tool_choice="required", tools=[
+        {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {
+            "a": {"$ref": "#/nowhere"}}}}}]))
+    check(status == 400 and error["error"]["message"], f"{status} {error}")
+
+
+def check_coder_form():
+    """The other form of calls, which this model would not use by itself."""
+    with Server("--enable-auto-tool-choice", "--tool-call-parser", "qwen3_coder") as s:
+        body = {"messages": [{"role": "user", "content": "What is 4 + 5?"}], "tools": [TRIP],
+                "tool_choice": {"type": "function", "function": {"name": "book_trip"}}, "max_tokens": 300,
+                "chat_template_kwargs": {"enable_thinking": False}, "temperature": 0}
+        c = s.must(PATH, body)["choices"][0]
+        calls = c["message"]["tool_calls"]
+        check(c["finish_reason"] == "length" or (len(calls) == 1 and calls[0]["id"].startswith("call_") and
+              is_trip(json.loads(calls[0]["function"]["arguments"]))), f"{c}")
+        check(c["finish_reason"] == "length" or
+              [json.loads(x[2]) for x in gather(s.stream(PATH, body))[2]] ==
+              [json.loads(x["function"]["arguments"]) for x in calls], "streamed")
+
+
 with Server("--enable-auto-tool-choice", "--tool-call-parser", "hermes") as server:
     first = check_auto(server)
     check_none(server)
     check_way_back(server, first)
+    check_forced(server)
     server.wait_idle()
+check_coder_form()
 print("tools: called, streamed, hidden, answered")

@@ -16,7 +16,7 @@ static qw_tool_calls *parse(qw_tool_form form, qw_str text, size_t step, qw_text
 {
     qw_error err;
     qw_tool_calls *p;
-    QW_ASSERT(qw_tool_calls_new(&p, form, tools, QW_STR("f"), 0, &err) == QW_OK);
+    QW_ASSERT(qw_tool_calls_new(&p, form, tools, 0, &err) == QW_OK);
     for (size_t at = 0; step > 0 && at < text.len; at += step) {
         size_t n = text.len - at < step ? text.len - at : step;
         qw_tool_calls_push(p, (qw_str){text.ptr + at, n}, QW_TEXT_GOES_ON, content);
@@ -52,8 +52,7 @@ static bool same(const qw_buf *a, const qw_buf *b)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const qw_tool_form forms[] = {QW_TOOL_FORM_HERMES, QW_TOOL_FORM_QWEN3_CODER,
-                                         QW_TOOL_FORM_LIST, QW_TOOL_FORM_NAMED};
+    static const qw_tool_form forms[] = {QW_TOOL_FORM_HERMES, QW_TOOL_FORM_QWEN3_CODER};
     qw_error err;
     if (!tools) {
         qw_json_init();
@@ -63,7 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t live = qw_mem_live();
     qw_str text = {(const char *)data + 2, size - 2};
     qw_text_end end = data[0] & 4 ? QW_TEXT_CUT : QW_TEXT_ENDED;
-    qw_tool_form form = forms[data[0] & 3];
+    qw_tool_form form = forms[data[0] & 1];
     qw_buf content[2];
     for (int i = 0; i < 2; i++) qw_buf_init(&content[i], 1 << 24);
     qw_tool_calls *whole = parse(form, text, 0, end, &content[0]);

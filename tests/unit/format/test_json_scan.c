@@ -18,7 +18,7 @@ static bool scans(const char *text, size_t len)
             if (!strchr(" \n\r\t", text[i])) return false;
         return true;
     }
-    return qw_json_scan_may_end(&s);
+    return qw_json_scan_next(&s, '\n') == QW_JSON_SCAN_BEFORE; // a number ends with the text
 }
 
 static bool parses(const char *text, size_t len)

@@ -3,6 +3,7 @@
 
 #include "test_util.h"
 
+#include "grammar/matcher.h"
 #include "unit/server/api_test.h"
 
 #define HI "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
@@ -288,13 +289,149 @@ static void test_choices(void **state)
     finish(&t);
 }
 
+// ---- choices that are forced
+
+#define TAG(name, schema)                                                                          \
+    "{\"type\":\"tag\",\"begin\":\"<tool_call>\\n{\\\"name\\\": \\\"" name                         \
+    "\\\", \\\"arguments\\\": \",\"content\":{\"type\":\"json_schema\",\"json_schema\":" schema    \
+    "},\"end\":\"}\\n</tool_call>\"}"
+#define GET                                                                                        \
+    TAG("get", "{\"type\":\"object\",\"properties\":{\"city\":{\"type\":\"string\"},\"days\":{"    \
+               "\"type\":\"integer\"}}}")
+#define NOW TAG("now", "{\"type\":\"object\",\"properties\":{},\"additionalProperties\":false}")
+#define FORCED(tags, one)                                                                          \
+    "{\"type\":\"sequence\",\"elements\":[{\"type\":\"regex\",\"pattern\":\"\\\\n{0,2}\"},{"       \
+    "\"type\":"                                                                                    \
+    "\"tags_with_separator\",\"tags\":[" tags                                                      \
+    "],\"separator\":\"\\n\",\"at_least_one\":true,\"stop_after_first\":" one "}]}"
+
+static void check_grammar(const char *body, const char *want)
+{
+    qw_api_error refusal;
+    qw_api_request r;
+    assert_served(parse(&r, QW_API_CHAT, body, &refusal));
+    json_t *v = want ? parse_json(want, strlen(want)) : NULL;
+    if (want ? !json_equal(r.tool_grammar, v) : r.tool_grammar != NULL)
+        fail_msg("%s:\n%s", body, json_dumps(r.tool_grammar, JSON_COMPACT));
+    json_decref(v);
+    qw_api_request_release(&r);
+}
+
+// What holds the calls to their schemas.
+static void test_grammars(void **state)
+{
+    (void)state;
+    check_grammar("{" TOOLS "," HI "}", NULL);
+    check_grammar("{\"tool_choice\":\"none\"," TOOLS "," HI "}", NULL);
+    check_grammar("{\"tool_choice\":\"required\"," TOOLS "," HI "}", FORCED(GET "," NOW, "false"));
+    check_grammar("{\"tool_choice\":\"required\",\"parallel_tool_calls\":false," TOOLS "," HI "}",
+                  FORCED(GET "," NOW, "true"));
+    check_grammar("{\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"now\"}}," TOOLS
+                  "," HI "}",
+                  FORCED(NOW, "true"));
+    // Only calls of the strict one are held to more than being objects.
+    check_grammar(
+        "{\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"now\",\"strict\":true}},"
+        "{\"type\":\"function\",\"function\":{\"name\":\"get\"}}]," HI "}",
+        "{\"type\":\"triggered_tags\",\"triggers\":[\"<tool_call>\"],\"tags\":[" NOW
+        "," TAG("get", "{\"type\":\"object\"}") "],\"at_least_one\":false,"
+                                                "\"stop_after_first\":false}");
+    config.tool_form = QW_TOOL_FORM_QWEN3_CODER;
+    check_grammar(
+        "{\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"now\"}}," TOOLS "," HI
+        "}",
+        FORCED("{\"type\":\"tag\",\"begin\":\"<tool_call>\\n<function=now>\",\"content\":{"
+               "\"type\":\"qwen_xml_parameter\",\"json_schema\":{\"type\":\"object\","
+               "\"properties\":{},\"additionalProperties\":false}},\"end\":"
+               "\"\\n</function>\\n</tool_call>\"}",
+               "true"));
+    config.tool_form = QW_TOOL_FORM_HERMES;
+}
+
+// True if the grammar of this request takes the whole text as an answer.
+static bool takes(qw_grammar_cache *cache, const char *body, const char *text)
+{
+    qw_error err;
+    qw_api_error refusal;
+    qw_api_request r;
+    qw_grammar *g;
+    qw_matcher *m;
+    assert_served(parse(&r, QW_API_CHAT, body, &refusal));
+    const qw_grammar_spec spec = {
+        .kind = QW_GRAMMAR_STRUCTURAL_TAG, .json = r.tool_grammar, .compact = true};
+    assert_ok(qw_grammar_cache_get(cache, &g, &spec, &err));
+    assert_ok(qw_matcher_new(&m, g, &err));
+    bool ok = qw_matcher_accept_bytes(m, qw_str_of(text), &err) == QW_OK && qw_matcher_may_end(m);
+    qw_matcher_free(m);
+    qw_grammar_unref(g);
+    qw_api_request_release(&r);
+    return ok;
+}
+
+// Calls as the model writes them are taken, others are not.
+static void test_grammars_hold(void **state)
+{
+    (void)state;
+    qw_error err;
+    qw_grammar_cache *cache;
+    assert_ok(qw_grammar_cache_new(&cache, frontend.tokenizer, &err));
+    static const char required[] = "{\"tool_choice\":\"required\"," TOOLS "," HI "}";
+    static const char strict[] = "{\"tools\":[{\"type\":\"function\",\"function\":{\"name\":"
+                                 "\"get\",\"strict\":true,\"parameters\":{"
+                                 "\"type\":\"object\",\"properties\":{\"days\":{\"type\":"
+                                 "\"integer\"}},\"required\":[\"days\"],"
+                                 "\"additionalProperties\":false}}}]," HI "}";
+#define CALL(name, arguments)                                                                      \
+    "<tool_call>\n{\"name\": \"" name "\", \"arguments\": " arguments "}\n</tool_call>"
+    assert_true(takes(cache, required, CALL("get", "{\"city\": \"Paris\", \"days\": 3}")));
+    assert_true(takes(cache, required, "\n\n" CALL("now", "{}") "\n" CALL("get", "{}")));
+    assert_false(takes(cache, required, ""));
+    assert_false(takes(cache, required, "Well: " CALL("now", "{}")));
+    assert_false(takes(cache, required, CALL("other", "{}")));
+    assert_false(takes(cache, required, CALL("get", "{\"days\": \"x\"}")));
+    assert_true(takes(cache, strict, "No call, 1 < 2."));
+    assert_true(takes(cache, strict, "I look.\n" CALL("get", "{\"days\": 3}")));
+    assert_false(takes(cache, strict, "I look.\n" CALL("get", "{\"days\": 3.5}")));
+    config.tool_form = QW_TOOL_FORM_QWEN3_CODER;
+    assert_true(takes(cache, required,
+                      "<tool_call>\n<function=get>\n<parameter=city>\nA\n</parameter>\n"
+                      "<parameter=days>\n3\n</parameter>\n</function>\n</tool_call>"));
+    assert_false(
+        takes(cache, required,
+              "<tool_call>\n<function=get>\n<parameter=days>\nx\n</parameter>\n</function>\n"
+              "</tool_call>"));
+    config.tool_form = QW_TOOL_FORM_HERMES;
+    qw_grammar_cache_free(cache);
+}
+
+static void test_forced(void **state)
+{
+    (void)state;
+    trip t;
+    static const char call[] = "<tool_call>\n{\"name\": \"now\", \"arguments\": {}}\n</tool_call>";
+    use_parser("none");
+    start(&t, "{\"tool_choice\":\"required\"," TOOLS "," HI "}", call);
+    say(&t, 1, QW_FINISH_STOP);
+    assert_part(&t, "\"content\":\"\",");
+    assert_part(&t, "\"finish_reason\":\"tool_calls\"");
+    finish(&t);
+    start(&t,
+          "{\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"now\"}}," TOOLS "," HI
+          "}",
+          call);
+    say(&t, 1, QW_FINISH_STOP);
+    assert_part(&t, "\"function\":{\"name\":\"now\",\"arguments\":\"{}\"}");
+    assert_part(&t, "\"finish_reason\":\"stop\"");
+    finish(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stream_is_whole),
-        cmocka_unit_test(test_wire_format),
-        cmocka_unit_test(test_malformed),
-        cmocka_unit_test(test_choices),
+        cmocka_unit_test(test_stream_is_whole), cmocka_unit_test(test_wire_format),
+        cmocka_unit_test(test_malformed),       cmocka_unit_test(test_choices),
+        cmocka_unit_test(test_grammars),        cmocka_unit_test(test_grammars_hold),
+        cmocka_unit_test(test_forced),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -63,7 +63,7 @@ static outcome parse_cut(qw_tool_form form, const char *text, qw_text_end end, s
     size_t done = 0, len = strlen(text);
     memset(&o, 0, sizeof o);
     qw_buf_init(&content, 1 << 20);
-    assert_ok(qw_tool_calls_new(&p, form, tools, QW_STR("get"), max_calls, &err));
+    assert_ok(qw_tool_calls_new(&p, form, tools, max_calls, &err));
     for (size_t i = 0; i <= n_cuts; i++) {
         // cppcheck-suppress nullPointer ; no cuts, no n_cuts
         size_t to = i < n_cuts ? cuts[i] : len;
@@ -103,8 +103,6 @@ static void assert_same(const outcome *got, const outcome *want, const char *tex
 
 #define HERMES QW_TOOL_FORM_HERMES
 #define CODER QW_TOOL_FORM_QWEN3_CODER
-#define LIST QW_TOOL_FORM_LIST
-#define NAMED QW_TOOL_FORM_NAMED
 
 static const struct {
     qw_tool_form form;
@@ -260,28 +258,6 @@ static const struct {
     {CODER, "<function={{ x }}>", "<function={{ x }}>", {NULL}, true},
     {CODER, "words <tool_c", "words <tool_c", {NULL}, false},
     {CODER, "a<tool_call><function=get><parameter=city>half", "a", {"get", ""}, true},
-    // tool_choice "required"
-    {LIST,
-     "\n\n[{\"name\": \"get\", \"parameters\": {\"city\": \"P\"}}, "
-     "{\"name\":\"now\",\"parameters\":{}}]\n",
-     "",
-     {"get", "{\"city\": \"P\"}", "now", "{}"},
-     false},
-    {LIST, "[{\"name\":\"now\"}]", "", {"now", "{}"}, false},
-    {LIST, "no list", "no list", {NULL}, true},
-    {LIST, "[{\"name\":\"get\",\"parameters\":{\"a\"", "", {"get", "{\"a\""}, true},
-    {LIST, "[{\"name\":\"now\"}", "", {"now", "{}"}, true},
-    {LIST, "[3]", "[3]", {NULL}, true},
-    // A named tool
-    {NAMED,
-     "\n{\"city\": \"P}\", \"x\": [1]}",
-     "",
-     {"get", "{\"city\": \"P}\", \"x\": [1]}"},
-     false},
-    {NAMED, "{\"city\": \"P\"} and", "", {"get", "{\"city\": \"P\"}"}, false},
-    {NAMED, "12", "", {"get", "12"}, false},
-    {NAMED, "{\"city", "", {"get", "{\"city"}, true},
-    {NAMED, "", "", {NULL}, true},
 };
 
 static outcome whole(size_t i)
@@ -384,7 +360,7 @@ static void test_random(void **state)
                                          "\xE4\xBD\xA0",
                                          "\"",
                                          "\\"};
-    static const qw_tool_form forms[] = {HERMES, CODER, LIST, NAMED};
+    static const qw_tool_form forms[] = {HERMES, CODER};
     uint64_t seed = 4711;
 #define NEXT(n) ((size_t)((seed = seed * 6364136223846793005u + 1442695040888963407u) >> 33) % (n))
     for (int round = 0; round < 20000; round++) {
@@ -392,7 +368,6 @@ static void test_random(void **state)
         size_t len = 0;
         qw_tool_form form = forms[NEXT(QW_ARRAY_LEN(forms))];
         qw_text_end end = NEXT(2) ? QW_TEXT_ENDED : QW_TEXT_CUT;
-        if (form == LIST) len = (size_t)snprintf(text, sizeof text, "[");
         size_t n_calls = 0;
         for (size_t k = NEXT(12); k > 0 && len + 40 < sizeof text; k--) {
             const char *piece = pieces[NEXT(QW_ARRAY_LEN(pieces))];
@@ -444,7 +419,7 @@ static void test_arguments_as_python(void **state)
     qw_tool_calls *p;
     qw_buf_init(&content, 1 << 20);
     qw_buf_init(&out, 1 << 20);
-    assert_ok(qw_tool_calls_new(&p, HERMES, tools, QW_STR(""), 0, &err));
+    assert_ok(qw_tool_calls_new(&p, HERMES, tools, 0, &err));
     qw_tool_calls_push(p,
                        QW_STR("<tool_call>{\"name\":\"get\",\"arguments\":{\"a\":1,\"b\":[ 2 ,"
                               "\"\\u00e4\"],\"n\":123456789012345678901}}"),
@@ -469,7 +444,7 @@ static void test_memory_shortage(void **state)
             size_t live = qw_mem_live();
             qw_buf_init(&content, 1 << 20);
             qw_mem_fail_at(n);
-            if (qw_tool_calls_new(&p, cases[i].form, tools, QW_STR("get"), 0, &err) == QW_OK) {
+            if (qw_tool_calls_new(&p, cases[i].form, tools, 0, &err) == QW_OK) {
                 qw_tool_calls_push(p, qw_str_of(cases[i].text), QW_TEXT_ENDED, &content);
                 if (qw_tool_calls_check(p, &err) != QW_OK)
                     assert_int_equal(err.code, QW_ERR_NO_MEMORY);
