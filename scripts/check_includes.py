@@ -50,8 +50,8 @@ EMULATION = ("tests/kernels/emulated_intrinsics.h", "tests/kernels/emulated_name
 # Bodies over a level's vocabulary of vectors: they compile after that, here for one level of each
 # processor.
 VECTOR_BODIES = "src/backend/cpu/simd/"
-VECTOR_LEVELS = {"x86": ("backend/cpu/x86/vec16_avx2.h", "avx2"),
-                 "arm": ("backend/cpu/arm/vec16_neon.h", "neon")}
+VECTOR_LEVELS = {"x86": ("backend/cpu/x86/kv8_avx2.h", "avx2"),
+                 "arm": ("backend/cpu/arm/kv8_neon.h", "neon")}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]')
 FLAGS = ("-std=c11 -fsyntax-only -Wall -Wextra -Wpedantic -Wshadow -Wconversion "

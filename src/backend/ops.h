@@ -130,9 +130,13 @@ typedef enum qw_epilogue {
     QW_EPILOGUE_SILU_MUL, /* y = silu(gate) * up, interleaved panels: half as many columns */
 } qw_epilogue;
 
-/** KV cache of one layer: pages of `block_size` positions, [block][kv head]{K part, V part}. */
+/**
+ * KV cache of one layer: pages of `block_size` positions, [block][kv head]{K part, V part}
+ * (cpu-kernels.md 3.7). I8: the part's codes, then an fp32 scale for each of its positions, which
+ * lie unused where scales per channel are given (k_scale and v_scale of the operations).
+ */
 typedef struct qw_kv_layout {
-    qw_dtype dtype; /* BF16 or F32 */
+    qw_dtype dtype; /* BF16, F32 or I8 */
     int block_size; /* 16, 32, ... 128 positions */
     int n_kv_heads;
     int head_dim;        /* even */
@@ -160,6 +164,9 @@ typedef struct qw_qkv_args {
     float eps;
     uint8_t *kv; /* this layer's pages */
     const qw_kv_layout *layout;
+    /* I8: fixed scales per channel, [n_kv_heads * head_dim], normal and positive, both or neither
+     * (checkpoints with a C8 cache, quantization.md 3.9). NULL: a scale per position and head. */
+    const float *k_scale, *v_scale;
     const qw_seq_range *seqs;
     int n_seqs;
     bool round;
@@ -175,6 +182,7 @@ typedef struct qw_attention_args {
     float scale;
     const uint8_t *kv;
     const qw_kv_layout *layout;
+    const float *k_scale, *v_scale; /* those that the pages were written with */
     const qw_seq_range *seqs;
     int n_seqs;
     bool round;
@@ -225,6 +233,7 @@ static inline qw_kv_layout qw_kv_layout_make(qw_dtype dtype, int block_size, int
 {
     int padded = (head_dim + 31) / 32 * 32;
     size_t part = (size_t)block_size * (size_t)padded * (size_t)(qw_dtype_bits(dtype) / 8);
+    if (dtype == QW_DTYPE_I8) part += (size_t)block_size * sizeof(float); // the scales
     return (qw_kv_layout){.dtype = dtype,
                           .block_size = block_size,
                           .n_kv_heads = n_kv_heads,

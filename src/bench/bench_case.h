@@ -13,7 +13,7 @@ typedef struct qw_bench_env {
     const char *format; /* "bf16", "f16", "f32", "w8a8", "w4a8", ... */
     qw_dtype dtype;     /* of the weights; I8 and I4 meet inputs of 8 bits per token */
     int group;          /* of I4; 0: a scale per output only */
-    qw_dtype kv_dtype;  /* BF16, or F32 with f32 weights */
+    qw_dtype kv_dtype;  /* BF16, or F32 with f32 weights; attention also has I8 rows */
     bool round;         /* activations are rounded to bfloat16 */
     qw_limit_kind peak; /* what products run on */
     double barrier_ns;  /* of an operation without work */
@@ -48,10 +48,12 @@ QW_MUST_CHECK qw_status qw_bench_head_case(qw_bench_case *out, const qw_bench_en
                                            qw_error *err);
 /** One layer's attention: m sequences, each with its next token after `context` positions. */
 QW_MUST_CHECK qw_status qw_bench_decode_attention_case(qw_bench_case *out, const qw_bench_env *env,
-                                                       int m, int context, qw_error *err);
+                                                       qw_dtype kv_dtype, int m, int context,
+                                                       qw_error *err);
 /** One layer's attention of the last m tokens of a prompt of `context` tokens. */
 QW_MUST_CHECK qw_status qw_bench_prefill_attention_case(qw_bench_case *out, const qw_bench_env *env,
-                                                        int m, int context, qw_error *err);
+                                                        qw_dtype kv_dtype, int m, int context,
+                                                        qw_error *err);
 /** RMSNorm of m rows over hidden_size. */
 QW_MUST_CHECK qw_status qw_bench_norm_case(qw_bench_case *out, const qw_bench_env *env, int m,
                                            qw_error *err);

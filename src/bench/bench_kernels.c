@@ -129,7 +129,7 @@ static qw_status add_products(qw_bench_group *g, const qw_bench_env *env, const 
     return st;
 }
 
-static qw_status add_attention(qw_bench_group *g, const qw_bench_env *env,
+static qw_status add_attention(qw_bench_group *g, const qw_bench_env *env, qw_dtype kv_dtype,
                                const qw_bench_options *o, qw_error *err)
 {
     qw_status st = QW_OK;
@@ -139,8 +139,8 @@ static qw_status add_attention(qw_bench_group *g, const qw_bench_env *env,
             qw_bench_case c;
             bool is_decode = m <= MAX_STREAMS;
             if (!is_decode && m > context) continue;
-            st = is_decode ? qw_bench_decode_attention_case(&c, env, m, context, err)
-                           : qw_bench_prefill_attention_case(&c, env, m, context, err);
+            st = is_decode ? qw_bench_decode_attention_case(&c, env, kv_dtype, m, context, err)
+                           : qw_bench_prefill_attention_case(&c, env, kv_dtype, m, context, err);
             st = add_case(g, st, &c, err);
         }
     }
@@ -196,7 +196,10 @@ static qw_status add_rows(qw_bench_group *g, const qw_bench_env *env, const qw_b
 {
     qw_bench_case c;
     qw_status st = add_products(g, env, o, err);
-    if (st == QW_OK && o->ops & QW_BENCH_ATTENTION) st = add_attention(g, env, o, err);
+    if (st == QW_OK && o->ops & QW_BENCH_ATTENTION)
+        st = add_attention(g, env, env->kv_dtype, o, err);
+    if (st == QW_OK && o->ops & QW_BENCH_ATTENTION && env->kv_dtype == QW_DTYPE_BF16)
+        st = add_attention(g, env, QW_DTYPE_I8, o, err);
     if (st == QW_OK && o->ops & QW_BENCH_NORM) st = add_norms(g, env, o, err);
     if (st == QW_OK && o->ops & QW_BENCH_SAMPLE && is_first_model) {
         st = qw_bench_sample_case(&c, env, err);

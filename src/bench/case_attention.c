@@ -8,6 +8,7 @@ enum { BLOCK_SIZE = 16 };
 
 typedef struct attention_case {
     const qw_bench_env *env;
+    qw_dtype kv_dtype;
     qw_attention_args args;
     qw_kv_layout layout;
     qw_seq_range *seqs; /* [n_seqs] */
@@ -53,14 +54,15 @@ static void scatter(int32_t *tables, size_t n, size_t n_again)
     for (size_t i = 0; i < n_again; i++) tables[n + i] = tables[i % n];
 }
 
-static qw_status make(attention_case **out, const qw_bench_env *env, int n_seqs, int rows_per_seq,
-                      int context, qw_error *err)
+static qw_status make(attention_case **out, const qw_bench_env *env, qw_dtype kv_dtype, int n_seqs,
+                      int rows_per_seq, int context, qw_error *err)
 {
     const qw_model_config *m = env->config;
     attention_case *c = qw_mem_calloc(1, sizeof *c);
     if (!c) return qw_fail_memory(err, sizeof *c, "a benchmark row");
     c->env = env;
-    c->layout = qw_kv_layout_make(env->kv_dtype, BLOCK_SIZE, m->num_key_value_heads, m->head_dim);
+    c->kv_dtype = kv_dtype;
+    c->layout = qw_kv_layout_make(kv_dtype, BLOCK_SIZE, m->num_key_value_heads, m->head_dim);
     c->n_blocks = env->buffer->size / c->layout.block_bytes;
     c->blocks_per_seq = ((size_t)context + BLOCK_SIZE - 1) / BLOCK_SIZE;
     size_t stride = qw_row_stride((size_t)(m->num_attention_heads * m->head_dim));
@@ -99,12 +101,16 @@ static qw_status make(attention_case **out, const qw_bench_env *env, int n_seqs,
 
 static void describe(qw_bench_case *out, attention_case *c, const char *what, int m, int context)
 {
+    bool is_bf16 = c->kv_dtype == QW_DTYPE_BF16, is_int8 = c->kv_dtype == QW_DTYPE_I8;
     *out = (qw_bench_case){.op = "attn",
-                           .format = c->env->kv_dtype == QW_DTYPE_BF16 ? "bf16" : "f32",
+                           .format = is_bf16   ? "bf16"
+                                     : is_int8 ? "int8"
+                                               : "f32",
                            .m = m,
                            .context = context,
-                           .kernel = c->env->kv_dtype == QW_DTYPE_BF16 ? "attention_bf16"
-                                                                       : "attention_f32",
+                           .kernel = is_bf16   ? "attention_bf16"
+                                     : is_int8 ? "attention_i8"
+                                               : "attention_f32",
                            .run = run,
                            .free = free_case,
                            .ctx = c};
@@ -114,15 +120,16 @@ static void describe(qw_bench_case *out, attention_case *c, const char *what, in
 static double kv_bytes(const attention_case *c, int context)
 {
     const qw_model_config *m = c->env->config;
-    return 2.0 * context * m->num_key_value_heads * m->head_dim *
-           (qw_dtype_bits(c->env->kv_dtype) / 8.0);
+    double scale = c->kv_dtype == QW_DTYPE_I8 ? sizeof(float) : 0;
+    return 2.0 * context * m->num_key_value_heads *
+           (m->head_dim * (qw_dtype_bits(c->kv_dtype) / 8.0) + scale);
 }
 
-qw_status qw_bench_decode_attention_case(qw_bench_case *out, const qw_bench_env *env, int m,
-                                         int context, qw_error *err)
+qw_status qw_bench_decode_attention_case(qw_bench_case *out, const qw_bench_env *env,
+                                         qw_dtype kv_dtype, int m, int context, qw_error *err)
 {
     attention_case *c;
-    qw_status st = make(&c, env, m, 1, context, err);
+    qw_status st = make(&c, env, kv_dtype, m, 1, context, err);
     if (st != QW_OK) return st;
     const qw_model_config *cfg = env->config;
     describe(out, c, "decode", m, context);
@@ -135,11 +142,11 @@ qw_status qw_bench_decode_attention_case(qw_bench_case *out, const qw_bench_env 
     return QW_OK;
 }
 
-qw_status qw_bench_prefill_attention_case(qw_bench_case *out, const qw_bench_env *env, int m,
-                                          int context, qw_error *err)
+qw_status qw_bench_prefill_attention_case(qw_bench_case *out, const qw_bench_env *env,
+                                          qw_dtype kv_dtype, int m, int context, qw_error *err)
 {
     attention_case *c;
-    qw_status st = make(&c, env, 1, m, context, err);
+    qw_status st = make(&c, env, kv_dtype, 1, m, context, err);
     if (st != QW_OK) return st;
     const qw_model_config *cfg = env->config;
     describe(out, c, "prefill", m, context);

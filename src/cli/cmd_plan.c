@@ -171,6 +171,7 @@ static void print_json(const plan_result *r, qw_buf *out)
     qw_fields_count(out, "max_num_seqs", r->setup.scheduler_limits.max_num_seqs);
     qw_fields_count(out, "block_size", p->in.block_size);
     qw_fields_count(out, "n_blocks", p->n_blocks);
+    qw_fields_text(out, "kv_dtype", qw_dtype_name(r->setup.layout.dtype));
     qw_fields_count(out, "kv_bytes_per_token", (int64_t)r->kv_per_token);
     qw_fields_count(out, "kv_capacity_tokens", r->capacity);
     qw_fields_count(out, "length", r->length);

@@ -12,7 +12,7 @@ static const char *const load_formats[] = {"auto", "safetensors", "dummy", NULL}
 static const char *const dtypes[] = {"auto", "bfloat16", "float32", "float16",
                                      "half", "float",    NULL};
 static const char *const generation_words[] = {"auto", "vllm", NULL};
-static const char *const kv_dtypes[] = {"auto", "bfloat16", "float32", NULL};
+static const char *const kv_dtypes[] = {"auto", "bfloat16", "float32", "int8", NULL};
 
 // vLLM's names for the groups: `serve` has these rows too.
 #define MODEL_GROUP "ModelConfig"
@@ -68,7 +68,9 @@ static const qw_opt rows[] = {
     {"num_gpu_blocks_override", QW_OPT_INT, FIELD(num_gpu_blocks_override), .def = "0", .min = 0,
      .max = 1 << 22, .group = CACHE_GROUP, .def_note = "none", .help = "number of KV blocks"},
     {"kv_cache_dtype", QW_OPT_CHOICE, FIELD(kv_cache_dtype), .def = "auto", .choices = kv_dtypes,
-     .group = CACHE_GROUP, .help = "element type of the KV cache; auto: as --dtype"},
+     .group = CACHE_GROUP,
+     .help = "element type of the KV cache; auto: as --dtype; int8: half of bfloat16's memory, a "
+             "scale for each token and head"},
     {"cpu_threads", QW_OPT_INT, FIELD(cpu_threads), .def = "0", .min = 0, .max = 4096,
      .group = CPU_GROUP, .def_note = "one per usable core", .help = "threads that compute"},
     {"cpu_isa", QW_OPT_STR, FIELD(cpu_isa), .def = "auto", .group = CPU_GROUP, .metavar = "LEVEL",

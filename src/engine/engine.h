@@ -17,7 +17,7 @@ typedef struct qw_engine_options {
     const char *pack_cache_dir;              /* where packed weights are kept; NULL: nowhere */
     bool verify_pack;                        /* hash all kept packed weights before using them */
     const char *dtype;                       /* auto, bfloat16, float32, float16, half, float */
-    const char *kv_cache_dtype;              /* auto, bfloat16, float32 */
+    const char *kv_cache_dtype;              /* auto, bfloat16, float32, int8 */
     const char *cpu_isa;                     /* auto, ref, avx2, ... */
     int32_t cpu_threads;                     /* 0: one per usable physical core */
     int32_t max_model_len;                   /* 0: the model's own; -1: what fits */

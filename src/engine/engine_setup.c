@@ -41,10 +41,12 @@ static qw_status choose_precision(precision *out, const qw_engine_options *o,
         p.kv = QW_DTYPE_BF16;
     } else if (strcmp(kv, "float32") == 0) {
         p.kv = QW_DTYPE_F32;
+    } else if (strcmp(kv, "int8") == 0) {
+        p.kv = QW_DTYPE_I8;
     } else if (strcmp(kv, "auto") != 0) {
-        return qw_fail(err, QW_ERR_USAGE,
-                       "--kv-cache-dtype '%s' is not supported; choose auto, bfloat16 or float32",
-                       kv);
+        return qw_fail(
+            err, QW_ERR_USAGE,
+            "--kv-cache-dtype '%s' is not supported; choose auto, bfloat16, float32 or int8", kv);
     }
     *out = p;
     return QW_OK;
@@ -180,6 +182,7 @@ static qw_status make_plan(qw_engine_setup *s, const qw_engine_options *o,
                         .activations = f.activations + sampling,
                         .mapped = checkpoint->n_shards ? (size_t)checkpoint->total_size : 0,
                         .kv_per_block = f.kv_per_block,
+                        .kv_dtype = s->layout.dtype,
                         .block_size = o->block_size,
                         .derived_max_len = qw_model_config_max_len(config),
                         .max_model_len = o->max_model_len,

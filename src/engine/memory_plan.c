@@ -124,8 +124,10 @@ void qw_memory_plan_print(const qw_memory_plan *p, qw_buf *out)
                   p->mapped_weights ? "  mapped from the packed cache" : "");
     qw_buf_printf(out, "  step buffers    %9.3f GiB\n", gib(in->activations));
     qw_buf_printf(
-        out, "  KV cache        %9.3f GiB  reserved: %d blocks of %d tokens, %zu bytes a token\n",
-        gib(p->kv), p->n_blocks, in->block_size, in->kv_per_block / (size_t)in->block_size);
+        out,
+        "  KV cache        %9.3f GiB  reserved: %d blocks of %d tokens, %zu bytes a token in %s\n",
+        gib(p->kv), p->n_blocks, in->block_size, in->kv_per_block / (size_t)in->block_size,
+        qw_dtype_name(in->kv_dtype));
     qw_buf_printf(out, "  worst case      %9.3f GiB  of %.3f GiB (%.2f of %.3f)\n", gib(p->total),
                   gib(p->budget), in->memory_fraction, gib(in->memory_limit));
     qw_buf_printf(out, "  mapped files    %9.3f GiB  page cache, not counted above\n",

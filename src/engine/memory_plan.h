@@ -11,6 +11,7 @@ typedef struct qw_plan_input {
     size_t activations;  /* bytes: step buffers, kernel scratch, sampler */
     size_t mapped;       /* bytes of the checkpoint's files: page cache, reported apart */
     size_t kv_per_block; /* bytes, all layers */
+    qw_dtype kv_dtype;   /* for the table */
     int32_t block_size;
     int32_t derived_max_len; /* what the model is made for */
     int32_t max_model_len;   /* 0: derived; -1: the largest that fits */

@@ -302,12 +302,15 @@ static const way ways[] = {
      .n_threads = 1},
 };
 
+static const char *kv_dtype; // of the test that runs
+
 static qw_engine *open_way(const way *w)
 {
     qw_error err;
     qw_engine *e;
     qw_engine_options o = qw_engine_options_default();
     o.model_dir = MODEL;
+    o.kv_cache_dtype = kv_dtype;
     o.max_model_len = MODEL_LEN;
     o.cpu_threads = w->n_threads;
     o.max_num_seqs = w->budget > 0 && w->budget < 8 ? w->budget : 8;
@@ -380,12 +383,12 @@ static void run_alone(void)
     qw_engine_close(e);
 }
 
-static void test_mixes(void **state)
+// Every `every`-th of the ways.
+static void check_ways(size_t every)
 {
-    (void)state;
     size_t live = qw_mem_live();
     run_alone();
-    for (size_t k = 0; k < QW_ARRAY_LEN(ways); k++) {
+    for (size_t k = 0; k < QW_ARRAY_LEN(ways); k += every) {
         const way *w = &ways[k];
         qw_engine *e = open_way(w);
         for (size_t i = 0; i < N_MIXES / QW_ARRAY_LEN(ways); i++) run_mix(e, w, (int)i);
@@ -403,9 +406,24 @@ static void test_mixes(void **state)
     assert_int_equal(qw_mem_live(), live);
 }
 
+static void test_mixes(void **state)
+{
+    (void)state;
+    kv_dtype = "auto";
+    check_ways(1);
+}
+
+static void test_mixes_int8(void **state)
+{
+    (void)state;
+    kv_dtype = "int8";
+    check_ways(5);
+}
+
 int main(void)
 {
     qw_json_init();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_mixes)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_mixes),
+                                       cmocka_unit_test(test_mixes_int8)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

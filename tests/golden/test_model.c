@@ -204,9 +204,15 @@ static void test_same_bits(void **state)
     enum { N = QW_TEST_EMULATED ? 70 : 130 };
     int32_t ids[N];
     for (int i = 0; i < N; i++) ids[i] = (i * 37 + i * i * 11) % 3000;
-    for (int bf16 = 0; bf16 < 2; bf16++) {
-        fixture_options o =
-            fixture_defaults(QW_SOURCE_DIR "/models/tiny", bf16 ? QW_COMPUTE_BF16 : QW_COMPUTE_F32);
+    static const struct {
+        qw_compute compute;
+        qw_dtype kv;
+    } kinds[] = {{QW_COMPUTE_F32, QW_DTYPE_F32},
+                 {QW_COMPUTE_BF16, QW_DTYPE_BF16},
+                 {QW_COMPUTE_BF16, QW_DTYPE_I8}};
+    for (size_t kind = 0; kind < QW_ARRAY_LEN(kinds); kind++) {
+        fixture_options o = fixture_defaults(QW_SOURCE_DIR "/models/tiny", kinds[kind].compute);
+        o.kv_dtype = kinds[kind].kv;
         fixture f;
         fixture_open(&f, &o);
         size_t n = N * (size_t)f.config.vocab_size;
@@ -232,6 +238,48 @@ static void test_same_bits(void **state)
     }
 }
 
+// Eight bits for keys and values cost little: a model in fp32 with an int8 cache against the same
+// with an fp32 cache.
+static void test_int8_cache(void **state)
+{
+    (void)state;
+    enum { N = 130 };
+    int32_t ids[N];
+    for (int i = 0; i < N; i++) ids[i] = (i * 37 + i * i * 11) % 3000;
+    float *logits[2];
+    size_t v = 0;
+    for (int i = 0; i < 2; i++) {
+        fixture_options o = fixture_defaults(QW_SOURCE_DIR "/models/tiny", QW_COMPUTE_F32);
+        if (i == 1) o.kv_dtype = QW_DTYPE_I8;
+        fixture f;
+        fixture_open(&f, &o);
+        v = (size_t)f.config.vocab_size;
+        logits[i] = qw_mem_array(N * v, sizeof *logits[i]);
+        fixture_logits(&f, logits[i], ids, N, N);
+        fixture_close(&f);
+    }
+    int n_same = 0;
+    double worst = 0;
+    for (size_t r = 0; r < N; r++) {
+        const float *a = logits[0] + r * v, *b = logits[1] + r * v;
+        double dot = 0, aa = 0, bb = 0;
+        for (size_t i = 0; i < v; i++) {
+            dot += (double)a[i] * b[i];
+            aa += (double)a[i] * a[i];
+            bb += (double)b[i] * b[i];
+        }
+        double angle = 1 - dot / sqrt(aa * bb);
+        if (!(angle <= worst)) worst = angle;
+        n_same += fixture_argmax(a, (int)v) == fixture_argmax(b, (int)v);
+    }
+    print_message("  int8 cache: 1 - cosine at most %.2g, %d of %d choices the same\n", worst,
+                  n_same, N);
+    assert_true(worst > 0); // it is another cache
+    assert_true(worst <= 5e-3);
+    assert_true(n_same >= N * 95 / 100);
+    for (int i = 0; i < 2; i++) qw_mem_free(logits[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -241,6 +289,7 @@ int main(void)
         cmocka_unit_test(test_yarn_overrides),
         cmocka_unit_test(test_tiny_chat_layers),
         cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_int8_cache),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

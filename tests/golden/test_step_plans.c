@@ -68,8 +68,26 @@ typedef struct batch {
     qw_seq_range seqs[MAX_SEQS];
 } batch;
 
+// Random codes, and scales that are numbers.
+static void fill_pages_i8(fixture *f)
+{
+    uint64_t seed = 5;
+    size_t part = f->layout.part_size, codes = part - (size_t)f->layout.block_size * sizeof(float);
+    for (size_t i = 0; i < f->pages_size; i += part) {
+        for (size_t j = 0; j < codes; j++) f->pages[i + j] = (uint8_t)next_random(&seed);
+        for (size_t j = codes; j < part; j += sizeof(float)) {
+            float scale = 0.001f + (float)(next_random(&seed) % 1000) / 50000.0f;
+            memcpy(f->pages + i + j, &scale, sizeof scale);
+        }
+    }
+}
+
 static void fill_pages(fixture *f)
 {
+    if (f->layout.dtype == QW_DTYPE_I8) {
+        fill_pages_i8(f);
+        return;
+    }
     uint64_t seed = 5;
     bool is_bf16 = f->layout.dtype == QW_DTYPE_BF16;
     for (size_t i = 0; i < f->pages_size / (is_bf16 ? 2 : 4); i++) {
@@ -240,6 +258,8 @@ static void test_built_in_model(void **state)
     static const int64_t one[] = {64}, odd[] = {7, 3, 3, 200, 31};
     fixture_options o = fixture_defaults(TINY, QW_COMPUTE_BF16);
     o.n_threads = 2;
+    check_all(&o, one, 1, 20);
+    o.kv_dtype = QW_DTYPE_I8;
     check_all(&o, one, 1, 20);
     o.n_threads = 3;
     setenv("QWENCH_TEST_SHUFFLE", "4711", 1);

@@ -190,8 +190,8 @@ static void bench_attention(const kt *t, memory *m, double bw, int group, int n_
     for (size_t i = 0; i < (size_t)n_rows * width; i++) q[i] = (float)(i % 13) * 0.125f - 0.75f;
     attention_bench b = {.run = t->now.attention_bf16, .m = m};
     b.tile =
-        (qw_attn_tile){out,   width,   q,       width, n_rows, group, n_pos - n_rows, 0.088f, NULL,
-                       table, &layout, scratch, -1,    NULL,   true};
+        (qw_attn_tile){out,   width,   q,    width, n_rows,  group, n_pos - n_rows, 0.088f, NULL,
+                       table, &layout, NULL, NULL,  scratch, -1,    NULL,           true};
     b.head_size = (size_t)(n_pos + BLOCK - 1) / BLOCK * layout.block_bytes;
     b.n_heads = COLD / b.head_size;
     double peak = fma_peak(), s = fastest(attention_loop, &b, 200);

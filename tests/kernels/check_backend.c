@@ -174,7 +174,8 @@ enum { N_SEQS = 3, D = 64, N_KV = 2, N_HEADS = 6, WIDTH = N_HEADS * D };
 typedef struct attention_case {
     int n_seqs, n_pos[N_SEQS], n_rows[N_SEQS];
     qw_dtype dtype;
-    const float *q, *k, *v; /* [seq][MAX_POS] rows */
+    const float *q, *k, *v;     /* [seq][MAX_POS] rows */
+    const float *channel_scale; /* int8: [N_KV * D], or NULL */
     int max_pos;
 } attention_case;
 
@@ -182,6 +183,19 @@ typedef struct way {
     int block_size, chunk;
     bool together; /* all sequences in one step */
 } way;
+
+static void store(kt *t, const attention_case *c, int head, uint8_t *page,
+                  const qw_kv_layout *layout, int slot, size_t at)
+{
+    const float *scale = c->channel_scale ? c->channel_scale + head * D : NULL;
+    switch (c->dtype) {
+    case QW_DTYPE_BF16: t->ref.kv_store_bf16(page, layout, slot, c->k + at, c->v + at); break;
+    case QW_DTYPE_I8:
+        t->ref.kv_store_i8(page, layout, slot, c->k + at, c->v + at, scale, scale);
+        break;
+    default: t->ref.kv_store_f32(page, layout, slot, c->k + at, c->v + at); break;
+    }
+}
 
 // Fill the cache in the layout of `way`, then compute the last n_rows of every sequence.
 static void attention_run(kt *t, const attention_case *c, qw_backend *be, way how, float *out)
@@ -193,15 +207,14 @@ static void attention_run(kt *t, const attention_case *c, qw_backend *be, way ho
     memset(kv, 0xFF, size);
     int32_t *tables = kt_input(t, 4, (size_t)(per_seq * c->n_seqs) * sizeof *tables);
     for (int i = 0; i < per_seq * c->n_seqs; i++) tables[i] = per_seq * c->n_seqs - 1 - i;
-    qw_kv_store_fn *store = c->dtype == QW_DTYPE_BF16 ? t->ref.kv_store_bf16 : t->ref.kv_store_f32;
     for (int s = 0; s < c->n_seqs; s++)
         for (int pos = 0; pos < c->n_pos[s]; pos++)
             for (int h = 0; h < N_KV; h++) {
                 uint8_t *page =
                     kv + (size_t)tables[s * per_seq + pos / how.block_size] * layout.block_bytes;
                 size_t at = (size_t)((s * c->max_pos + pos) * N_KV + h) * D;
-                store(page + 2 * (size_t)h * layout.part_size, &layout, pos % how.block_size,
-                      c->k + at, c->v + at);
+                store(t, c, h, page + 2 * (size_t)h * layout.part_size, &layout,
+                      pos % how.block_size, at);
             }
     qw_attention_args args = {.out_stride = WIDTH,
                               .q_stride = WIDTH,
@@ -209,6 +222,8 @@ static void attention_run(kt *t, const attention_case *c, qw_backend *be, way ho
                               .scale = 0.125f,
                               .kv = kv,
                               .layout = &layout,
+                              .k_scale = c->channel_scale,
+                              .v_scale = c->channel_scale,
                               .round = true};
     int first_row[N_SEQS + 1] = {0};
     for (int s = 0; s < c->n_seqs; s++) first_row[s + 1] = first_row[s] + c->n_rows[s];
@@ -242,7 +257,11 @@ static void attention_one(kt *t, qw_backend **backends, int n_backends, int n_se
 {
     static const way ways[] = {{16, 1, false},       {32, 7, false}, {128, 64, false},
                                {48, 1 << 20, false}, {16, 0, true},  {128, 0, true}};
-    attention_case c = {.n_seqs = n_seqs, .dtype = kt_below(t, 2) ? QW_DTYPE_BF16 : QW_DTYPE_F32};
+    static const qw_dtype dtypes[] = {QW_DTYPE_BF16, QW_DTYPE_F32, QW_DTYPE_I8};
+    attention_case c = {.n_seqs = n_seqs, .dtype = dtypes[kt_below(t, QW_ARRAY_LEN(dtypes))]};
+    float channels[N_KV * D];
+    for (int i = 0; i < N_KV * D; i++) channels[i] = 0.03f + 0.02f * kt_uniform(t);
+    if (c.dtype == QW_DTYPE_I8 && kt_below(t, 2)) c.channel_scale = channels;
     int rows = 0;
     for (int s = 0; s < n_seqs; s++) {
         c.n_pos[s] = s == 0 ? n_pos : 1 + kt_below(t, n_pos);

@@ -72,6 +72,7 @@
 #undef _mm512_roundscale_ps
 #define _mm512_roundscale_ps(a, mode) emulated_round_ps(a)
 #define _mm512_cvtps_epi32 emulated_cvtps_epi32
+#define _mm512_cvtepi8_epi32 emulated_cvtepi8_epi32
 #define _mm512_cvtepi32_epi16 emulated_cvtepi32_epi16
 #define _mm512_cvtepi32_ps emulated_cvtepi32_ps
 #define _mm512_cvtph_ps emulated_cvtph_ps
@@ -96,6 +97,17 @@ EMULATED __m512i emulated_cvtps_epi32(__m512 a)
     __m512i r;
     memcpy(x, &a, sizeof x);
     for (int i = 0; i < 16; i++) y[i] = _mm_cvtss_si32(_mm_set_ss(x[i]));
+    memcpy(&r, y, sizeof r);
+    return r;
+}
+
+EMULATED __m512i emulated_cvtepi8_epi32(__m128i a)
+{
+    int8_t x[16];
+    int32_t y[16];
+    __m512i r;
+    memcpy(x, &a, sizeof x);
+    for (int i = 0; i < 16; i++) y[i] = x[i];
     memcpy(&r, y, sizeof r);
     return r;
 }

@@ -9,7 +9,7 @@ QW_KERNELS_OF(avx512);
 QW_INT_KERNELS_OF(avx512);
 qw_gemm_int_fn qw_gemm_i8_vnni, qw_gemm_i4_vnni;
 qw_gemm_fn qw_gemm_bf16_x16_avx512bf16;
-qw_attention_fn qw_attention_bf16_avx512bf16;
+qw_attention_fn qw_attention_bf16_avx512bf16, qw_attention_i8_vnni;
 
 #define qw_kernels_init kt_emulated_kernels_init
 #include "backend/cpu/kernels.c"

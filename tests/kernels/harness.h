@@ -23,7 +23,7 @@ typedef enum kt_values {
 } kt_values;
 
 enum {
-    KT_N_BUFFERS = 8,
+    KT_N_BUFFERS = 10,
     KT_CANARY = 64, /* bytes on each side of an output */
 };
 

@@ -96,6 +96,8 @@ static qw_attn_tile item_tile(const attention_job *job, const qw_seq_range *seq,
         .kv = a->kv + 2 * (size_t)kv_head * kv->part_size,
         .block_table = seq->block_table,
         .layout = kv,
+        .k_scale = a->k_scale ? a->k_scale + kv_head * kv->head_dim : NULL,
+        .v_scale = a->v_scale ? a->v_scale + kv_head * kv->head_dim : NULL,
         .scratch = cpu_scratch(job->device, i_thread),
         .segment = -1,
         .round = a->round,
@@ -105,10 +107,11 @@ static qw_attn_tile item_tile(const attention_job *job, const qw_seq_range *seq,
 static void run_tile(const attention_job *job, const qw_attn_tile *tile)
 {
     const qw_kernels *k = &job->device->kernels;
-    if (tile->layout->dtype == QW_DTYPE_BF16)
-        k->attention_bf16(tile);
-    else
-        k->attention_f32(tile);
+    switch (tile->layout->dtype) {
+    case QW_DTYPE_BF16: k->attention_bf16(tile); break;
+    case QW_DTYPE_I8: k->attention_i8(tile); break;
+    default: k->attention_f32(tile); break;
+    }
 }
 
 static void run_item(const attention_job *job, size_t item, int i_thread)

@@ -137,6 +137,22 @@ typedef struct qkv_job {
     qw_qkv_args args;
 } qkv_job;
 
+static void store_head(const qw_kernels *k, const qw_qkv_args *a, uint8_t *page, int head, int slot,
+                       const float *key, const float *value)
+{
+    const qw_kv_layout *kv = a->layout;
+    size_t channel = (size_t)head * (size_t)kv->head_dim;
+    page += 2 * (size_t)head * kv->part_size;
+    switch (kv->dtype) {
+    case QW_DTYPE_BF16: k->kv_store_bf16(page, kv, slot, key, value); break;
+    case QW_DTYPE_I8:
+        k->kv_store_i8(page, kv, slot, key, value, a->k_scale ? a->k_scale + channel : NULL,
+                       a->v_scale ? a->v_scale + channel : NULL);
+        break;
+    default: k->kv_store_f32(page, kv, slot, key, value); break;
+    }
+}
+
 static void qkv_row(const qkv_job *job, const qw_seq_range *seq, int row)
 {
     const qw_kernels *k = &job->device->kernels;
@@ -149,12 +165,10 @@ static void qkv_row(const qkv_job *job, const qw_seq_range *seq, int row)
     for (int h = 0; h < a->n_heads; h++)
         k->norm_rope(x + a->q_column + h * d, a->q_norm, cos, sin, d, a->eps, a->round);
     uint8_t *page = a->kv + (size_t)seq->block_table[pos / kv->block_size] * kv->block_bytes;
-    qw_kv_store_fn *store = kv->dtype == QW_DTYPE_BF16 ? k->kv_store_bf16 : k->kv_store_f32;
     for (int h = 0; h < kv->n_kv_heads; h++) {
         float *key = x + a->k_column + h * d;
         k->norm_rope(key, a->k_norm, cos, sin, d, a->eps, a->round);
-        store(page + 2 * (size_t)h * kv->part_size, kv, pos % kv->block_size, key,
-              x + a->v_column + h * d);
+        store_head(k, a, page, h, pos % kv->block_size, key, x + a->v_column + h * d);
     }
 }
 

@@ -17,7 +17,9 @@
         (k)->silu_mul = qw_silu_mul_##level;                                                       \
         (k)->attention_bf16 = qw_attention_bf16_##level;                                           \
         (k)->attention_f32 = qw_attention_f32_##level;                                             \
+        (k)->attention_i8 = qw_attention_i8_##level;                                               \
         (k)->kv_store_bf16 = qw_kv_store_bf16_##level;                                             \
+        (k)->kv_store_i8 = qw_kv_store_i8_##level;                                                 \
     } while (0)
 #endif
 
@@ -59,8 +61,10 @@ void qw_kernels_init(qw_kernels *k, unsigned cpu)
         .silu_mul = qw_silu_mul_ref,
         .attention_bf16 = qw_attention_bf16_ref,
         .attention_f32 = qw_attention_f32_ref,
+        .attention_i8 = qw_attention_i8_ref,
         .kv_store_bf16 = qw_kv_store_bf16_ref,
         .kv_store_f32 = qw_kv_store_f32_ref,
+        .kv_store_i8 = qw_kv_store_i8_ref,
     };
 #if defined(__x86_64__)
     if (cpu & QW_CPU_AVX2) {
@@ -76,6 +80,7 @@ void qw_kernels_init(qw_kernels *k, unsigned cpu)
         k->gemm_i8 = qw_gemm_i8_vnni;
         k->gemm_i4 = qw_gemm_i4_vnni;
         k->widen_i8 = NULL; // vpdpbusd takes the bytes
+        k->attention_i8 = qw_attention_i8_vnni;
     }
     if (cpu & QW_CPU_AVX512BF16) {
         k->isa = "avx512bf16";

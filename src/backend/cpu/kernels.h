@@ -117,7 +117,8 @@ typedef struct qw_attn_tile {
     const uint8_t *kv; /* K part of this head in block 0 */
     const int32_t *block_table;
     const qw_kv_layout *layout;
-    float *scratch; /* QW_ATTN_SCRATCH(head_dim_padded) floats, this thread's own */
+    const float *k_scale, *v_scale; /* I8: of this kv head, [head_dim]; NULL: per position */
+    float *scratch;                 /* QW_ATTN_SCRATCH(head_dim_padded) floats, this thread's own */
     int segment;    /* -1: all segments, merged into `out`; else only this one, into `partial` */
     float *partial; /* qw_attention_partial_len() floats: the state of each query */
     bool round;
@@ -133,6 +134,20 @@ typedef struct qw_attn_tile {
      2 * QW_ATTN_TILE * (size_t)(dp))
 
 typedef void qw_attention_fn(const qw_attn_tile *tile);
+
+/*
+ * Codes of I8 pages. A query becomes integers too, of two planes, so that a score is exact but for
+ * the steps of its own scale (cpu-kernels.md 3.7):
+ *
+ *   query   x = q, or q * k_scale;  c = rne(x * (16256 / max|x|));  s = max|x| / 16256
+ *   score   (float)(sum of c * key code) * s * scale of the position (or 1) * tile->scale
+ *   value   a = fma(p * scale of the position (or p), (float)code, a);  out = a / l (* v_scale)
+ *
+ * A row whose maximum is below QW_KV_TINY counts as zero: codes and scale 0. One with a NaN or an
+ * infinity has codes 0 and a NaN as its scale, and makes NaN of every score and value it enters.
+ */
+#define QW_KV_TINY 0x1p-100f
+#define QW_KV_QUERY_MAX 16256.0f /* 127 * 128: the high plane and the low one are int8 each */
 
 /**
  * One long sequence on several threads: each computes segments (`segment` >= 0) into partials, then
@@ -150,6 +165,14 @@ void qw_attention_merge(const qw_attn_tile *tile, int n_segments);
 typedef void qw_kv_store_fn(uint8_t *kv, const qw_kv_layout *layout, int slot, const float *k,
                             const float *v);
 
+/**
+ * The same for I8 pages. Per position: code = rne(x * (127 / max|x|)), scale = max|x| / 127. With
+ * scales per channel [d]: code = rne(x / scale) held in [-128, 127], NaN as -128; no scale is
+ * written. Columns beyond d get code 0.
+ */
+typedef void qw_kv_store_i8_fn(uint8_t *kv, const qw_kv_layout *layout, int slot, const float *k,
+                               const float *v, const float *k_scale, const float *v_scale);
+
 typedef struct qw_kernels {
     const char *isa;
     qw_gemm_fn *gemm_bf16, *gemm_f16, *gemm_f32;
@@ -165,8 +188,9 @@ typedef struct qw_kernels {
     qw_norm_rope_fn *norm_rope;
     qw_store_fn *store, *residual;
     qw_silu_mul_fn *silu_mul;
-    qw_attention_fn *attention_bf16, *attention_f32;
+    qw_attention_fn *attention_bf16, *attention_f32, *attention_i8;
     qw_kv_store_fn *kv_store_bf16, *kv_store_f32;
+    qw_kv_store_i8_fn *kv_store_i8;
 } qw_kernels;
 
 /** Fill the table: plain C first, then overrides up to the levels in `cpu` (QW_CPU_* bits; 0 =
@@ -186,8 +210,9 @@ qw_rms_norm_fn qw_rms_norm_ref;
 qw_norm_rope_fn qw_norm_rope_ref;
 qw_store_fn qw_store_ref, qw_residual_ref;
 qw_silu_mul_fn qw_silu_mul_ref;
-qw_attention_fn qw_attention_bf16_ref, qw_attention_f32_ref;
+qw_attention_fn qw_attention_bf16_ref, qw_attention_f32_ref, qw_attention_i8_ref;
 qw_kv_store_fn qw_kv_store_bf16_ref, qw_kv_store_f32_ref;
+qw_kv_store_i8_fn qw_kv_store_i8_ref;
 
 // cpu/x86 and cpu/arm, from the bodies in cpu/simd
 #define QW_KERNELS_OF(level)                                                                       \
@@ -196,8 +221,9 @@ qw_kv_store_fn qw_kv_store_bf16_ref, qw_kv_store_f32_ref;
     qw_norm_rope_fn qw_norm_rope_##level;                                                          \
     qw_store_fn qw_store_##level, qw_residual_##level;                                             \
     qw_silu_mul_fn qw_silu_mul_##level;                                                            \
-    qw_attention_fn qw_attention_bf16_##level, qw_attention_f32_##level;                           \
-    qw_kv_store_fn qw_kv_store_bf16_##level
+    qw_attention_fn qw_attention_bf16_##level, qw_attention_f32_##level, qw_attention_i8_##level;  \
+    qw_kv_store_fn qw_kv_store_bf16_##level;                                                       \
+    qw_kv_store_i8_fn qw_kv_store_i8_##level
 
 // The same for integer weights; so far not on arm.
 #define QW_INT_KERNELS_OF(level)                                                                   \
@@ -216,6 +242,6 @@ QW_INT_KERNELS_OF(avx2);
 QW_INT_KERNELS_OF(avx512);
 qw_gemm_int_fn qw_gemm_i8_vnni, qw_gemm_i4_vnni;
 qw_gemm_fn qw_gemm_bf16_x16_avx512bf16;
-qw_attention_fn qw_attention_bf16_avx512bf16, qw_attention_f32_avx512bf16;
+qw_attention_fn qw_attention_bf16_avx512bf16, qw_attention_i8_vnni;
 
 #endif

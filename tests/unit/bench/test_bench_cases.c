@@ -70,12 +70,17 @@ static qw_status make_head(qw_bench_case *out)
 
 static qw_status make_decode_attention(qw_bench_case *out)
 {
-    return qw_bench_decode_attention_case(out, &env, 3, 100, &err);
+    return qw_bench_decode_attention_case(out, &env, env.kv_dtype, 3, 100, &err);
+}
+
+static qw_status make_int8_attention(qw_bench_case *out)
+{
+    return qw_bench_decode_attention_case(out, &env, QW_DTYPE_I8, 3, 100, &err);
 }
 
 static qw_status make_prefill_attention(qw_bench_case *out)
 {
-    return qw_bench_prefill_attention_case(out, &env, 20, 33, &err);
+    return qw_bench_prefill_attention_case(out, &env, env.kv_dtype, 20, 33, &err);
 }
 
 static qw_status make_norm(qw_bench_case *out)
@@ -120,9 +125,9 @@ static qw_status make_prefill_step(qw_bench_case *out)
 }
 
 static maker *const makers[] = {
-    make_int4_gate_up,      make_gate_up,      make_head,         make_decode_attention,
-    make_prefill_attention, make_norm,         make_rope,         make_sample,
-    make_decode_step,       make_planned_step, make_prefill_step,
+    make_int4_gate_up,     make_int8_attention,    make_gate_up,      make_head,
+    make_decode_attention, make_prefill_attention, make_norm,         make_rope,
+    make_sample,           make_decode_step,       make_planned_step, make_prefill_step,
 };
 
 static void test_run(void **unused)

@@ -1,6 +1,6 @@
 // Attention on NEON.
 
-#include "backend/cpu/arm/vec16_neon.h"
+#include "backend/cpu/arm/kv8_neon.h"
 
 #define ATTN_PAIR_ROWS 2
 

@@ -5,6 +5,10 @@
 //   page of one kv head, bf16                          fp32
 //   K  [bs/16][D/2][16 positions][2 of d]              [bs/16][D][16 positions]
 //   V  [bs][D/32][16][2]: word i = (v[i], v[16 + i])   [bs][D]
+//
+//   int8
+//   K  [bs/16][D/4][16 positions][4 of d] + 128, then the scales [bs]
+//   V  [bs][D] signed, then the scales [bs]
 
 #include "backend/cpu/kernels.h"
 
@@ -12,13 +16,23 @@
 
 #include "base/fmath.h"
 
-typedef void scores_fn(float s[16], const uint8_t *k_part, const float *q, int d, int dp);
-typedef void add_value_fn(float *a, float p, const uint8_t *v_part, int slot, int d, int dp);
+/** Scores, before the factor `scale`, of the 16 positions that begin at `slot` of a K part. */
+typedef void scores_fn(float s[16], const qw_attn_tile *t, const uint8_t *k_part, int slot,
+                       const float *q);
+typedef void add_value_fn(float *a, float p, const qw_attn_tile *t, const uint8_t *v_part,
+                          int slot);
 
-static void scores_bf16(float s[16], const uint8_t *k_part, const float *q, int d, int dp)
+/** What depends on the dtype of the pages. */
+typedef struct page_format {
+    scores_fn *scores;
+    add_value_fn *add_value;
+} page_format;
+
+static void scores_bf16(float s[16], const qw_attn_tile *t, const uint8_t *k_part, int slot,
+                        const float *q)
 {
-    (void)dp;
-    const uint16_t *k = (const uint16_t *)k_part;
+    int d = t->layout->head_dim;
+    const uint16_t *k = (const uint16_t *)k_part + slot * t->layout->head_dim_padded;
     for (int l = 0; l < 16; l++) s[l] = 0.0f;
     for (int i = 0; i < d; i += 2, k += 32) {
         for (int l = 0; l < 16; l++) s[l] = fmaf(qw_bf16_to_f32(k[2 * l + 1]), q[i + 1], s[l]);
@@ -26,10 +40,11 @@ static void scores_bf16(float s[16], const uint8_t *k_part, const float *q, int 
     }
 }
 
-static void scores_f32(float s[16], const uint8_t *k_part, const float *q, int d, int dp)
+static void scores_f32(float s[16], const qw_attn_tile *t, const uint8_t *k_part, int slot,
+                       const float *q)
 {
-    (void)dp;
-    const float *k = (const float *)k_part;
+    int d = t->layout->head_dim;
+    const float *k = (const float *)k_part + slot * t->layout->head_dim_padded;
     for (int l = 0; l < 16; l++) s[l] = 0.0f;
     for (int i = 0; i < d; i += 2, k += 32) {
         for (int l = 0; l < 16; l++) s[l] = fmaf(k[16 + l], q[i + 1], s[l]);
@@ -43,16 +58,72 @@ static inline size_t v_index(int d)
     return (size_t)(d / 32 * 32 + d % 16 * 2 + d % 32 / 16);
 }
 
-static void add_value_bf16(float *a, float p, const uint8_t *v_part, int slot, int d, int dp)
+static void add_value_bf16(float *a, float p, const qw_attn_tile *t, const uint8_t *v_part,
+                           int slot)
 {
-    const uint16_t *v = (const uint16_t *)v_part + (size_t)slot * (size_t)dp;
-    for (int i = 0; i < d; i++) a[i] = fmaf(p, qw_bf16_to_f32(v[v_index(i)]), a[i]);
+    const uint16_t *v = (const uint16_t *)v_part + slot * t->layout->head_dim_padded;
+    for (int i = 0; i < t->layout->head_dim; i++)
+        a[i] = fmaf(p, qw_bf16_to_f32(v[v_index(i)]), a[i]);
 }
 
-static void add_value_f32(float *a, float p, const uint8_t *v_part, int slot, int d, int dp)
+static void add_value_f32(float *a, float p, const qw_attn_tile *t, const uint8_t *v_part, int slot)
 {
-    const float *v = (const float *)v_part + (size_t)slot * (size_t)dp;
-    for (int i = 0; i < d; i++) a[i] = fmaf(p, v[i], a[i]);
+    const float *v = (const float *)v_part + slot * t->layout->head_dim_padded;
+    for (int i = 0; i < t->layout->head_dim; i++) a[i] = fmaf(p, v[i], a[i]);
+}
+
+// Integers
+
+// max|x|; 0 when it counts as none, NaN when there is a NaN or an infinity.
+static float largest_of(const float *x, int d)
+{
+    float max = 0.0f, odd = 0.0f;
+    for (int i = 0; i < d; i++) {
+        if (fabsf(x[i]) > max) max = fabsf(x[i]);
+        odd += x[i] - x[i]; // +0 for numbers
+    }
+    if (odd != odd) return NAN;
+    return max < QW_KV_TINY ? 0.0f : max;
+}
+
+// c[i] = rne(x[i] * (limit / max|x|)); returns max|x| / limit, the value of a step.
+static float codes_of(int32_t *c, const float *x, int d, float limit)
+{
+    float max = largest_of(x, d);
+    bool usable = max > 0.0f;
+    float factor = usable ? limit / max : 0.0f;
+    for (int i = 0; i < d; i++) c[i] = usable ? (int32_t)rintf(x[i] * factor) : 0;
+    return max / limit;
+}
+
+// The fp32 scale of `slot` in a part.
+static float *scale_of(const qw_kv_layout *kv, const uint8_t *part, int slot)
+{
+    return (float *)(void *)(part + kv->block_size * kv->head_dim_padded) + slot;
+}
+
+static void scores_i8(float s[16], const qw_attn_tile *t, const uint8_t *k_part, int slot,
+                      const float *q)
+{
+    int d = t->layout->head_dim, dp = t->layout->head_dim_padded;
+    const uint8_t *k = k_part + slot * dp;
+    float *x = t->scratch + 2 * dp; // behind the two states
+    int32_t *c = (int32_t *)(void *)(t->scratch + 3 * dp);
+    for (int i = 0; i < d; i++) x[i] = t->k_scale ? q[i] * t->k_scale[i] : q[i];
+    float step = codes_of(c, x, d, QW_KV_QUERY_MAX);
+    for (int l = 0; l < 16; l++) {
+        int32_t sum = 0;
+        for (int i = 0; i < d; i++) sum += c[i] * (k[i / 4 * 64 + l * 4 + i % 4] - 128);
+        s[l] = (float)sum * step;
+        if (!t->k_scale) s[l] *= *scale_of(t->layout, k_part, slot + l);
+    }
+}
+
+static void add_value_i8(float *a, float p, const qw_attn_tile *t, const uint8_t *v_part, int slot)
+{
+    const int8_t *v = (const int8_t *)v_part + slot * t->layout->head_dim_padded;
+    if (!t->v_scale) p *= *scale_of(t->layout, v_part, slot);
+    for (int i = 0; i < t->layout->head_dim; i++) a[i] = fmaf(p, (float)v[i], a[i]);
 }
 
 // Softmax state of one query over the positions seen so far.
@@ -69,18 +140,15 @@ static const uint8_t *part_of(const qw_attn_tile *t, int pos)
 
 // Add positions [begin, end) of one tile, end <= begin + 64 and all of them visible.
 static void add_tile(state *s, const qw_attn_tile *t, const float *q, int begin, int end,
-                     scores_fn *scores, add_value_fn *add_value)
+                     const page_format *format)
 {
     const qw_kv_layout *kv = t->layout;
-    int n = end - begin, d = kv->head_dim, dp = kv->head_dim_padded;
-    size_t k_sub = 16 * (size_t)dp * (size_t)(qw_dtype_bits(kv->dtype) / 8); // 16 positions of K
+    int n = end - begin, d = kv->head_dim;
     float p[QW_ATTN_TILE];
     float max = -INFINITY;
     for (int j = 0; j < QW_ATTN_TILE; j++) {
-        if (j % 16 == 0 && j < n) {
-            int slot = (begin + j) % kv->block_size;
-            scores(p + j, part_of(t, begin + j) + (size_t)(slot / 16) * k_sub, q, d, dp);
-        }
+        if (j % 16 == 0 && j < n)
+            format->scores(p + j, t, part_of(t, begin + j), (begin + j) % kv->block_size, q);
         p[j] = j < n ? p[j] * t->scale : -INFINITY;
         if (p[j] > max) max = p[j];
     }
@@ -92,8 +160,8 @@ static void add_tile(state *s, const qw_attn_tile *t, const float *q, int begin,
     s->l = fmaf(s->l, c, qw_fold16(lanes));
     for (int i = 0; i < d; i++) s->a[i] *= c;
     for (int j = 0; j < n; j++)
-        add_value(s->a, p[j], part_of(t, begin + j) + kv->part_size, (begin + j) % kv->block_size,
-                  d, dp);
+        format->add_value(s->a, p[j], t, part_of(t, begin + j) + kv->part_size,
+                          (begin + j) % kv->block_size);
     s->m = m;
 }
 
@@ -116,13 +184,13 @@ static void merge(state *s, const state *seg, int d)
 
 // The state of one query over the positions of a segment that it sees.
 static void add_segment(state *seg, const qw_attn_tile *t, const float *q, int segment, int n,
-                        scores_fn *scores, add_value_fn *add_value)
+                        const page_format *format)
 {
     int begin = segment * QW_ATTN_SEGMENT;
     int end = n - begin < QW_ATTN_SEGMENT ? n : begin + QW_ATTN_SEGMENT;
     state_reset(seg, t->layout->head_dim);
     for (int b = begin; b < end; b += QW_ATTN_TILE)
-        add_tile(seg, t, q, b, end - b < QW_ATTN_TILE ? end : b + QW_ATTN_TILE, scores, add_value);
+        add_tile(seg, t, q, b, end - b < QW_ATTN_TILE ? end : b + QW_ATTN_TILE, format);
 }
 
 static void finish(const qw_attn_tile *t, const state *all, int row, int g)
@@ -131,6 +199,7 @@ static void finish(const qw_attn_tile *t, const state *all, int row, int g)
     float *out = t->out + (size_t)row * t->out_stride + (size_t)g * (size_t)d;
     for (int i = 0; i < d; i++) {
         float o = all->a[i] / all->l + 0.0f; // + 0: no negative zero
+        if (t->v_scale) o *= t->v_scale[i];
         out[i] = t->round ? qw_round_bf16(o) : o;
     }
 }
@@ -141,7 +210,7 @@ static float *partial_of(const qw_attn_tile *t, int row, int g)
     return t->partial + (size_t)(row * t->group + g) * (size_t)(t->layout->head_dim_padded + 2);
 }
 
-static void attention(const qw_attn_tile *t, scores_fn *scores, add_value_fn *add_value)
+static void attention(const qw_attn_tile *t, const page_format *format)
 {
     int d = t->layout->head_dim, dp = t->layout->head_dim_padded;
     state all = {.a = t->scratch}, seg = {.a = t->scratch + dp};
@@ -150,7 +219,7 @@ static void attention(const qw_attn_tile *t, scores_fn *scores, add_value_fn *ad
         for (int g = 0; g < t->group; g++) {
             const float *q = t->q + (size_t)r * t->q_stride + (size_t)g * (size_t)d;
             if (t->segment >= 0) {
-                add_segment(&seg, t, q, t->segment, n, scores, add_value);
+                add_segment(&seg, t, q, t->segment, n, format);
                 float *partial = partial_of(t, r, g);
                 memcpy(partial, seg.a, (size_t)d * sizeof(float));
                 partial[dp] = seg.m;
@@ -159,7 +228,7 @@ static void attention(const qw_attn_tile *t, scores_fn *scores, add_value_fn *ad
             }
             state_reset(&all, d);
             for (int s = 0; s * QW_ATTN_SEGMENT < n; s++) {
-                add_segment(&seg, t, q, s, n, scores, add_value);
+                add_segment(&seg, t, q, s, n, format);
                 merge(&all, &seg, d);
             }
             finish(t, &all, r, g);
@@ -187,12 +256,17 @@ void qw_attention_merge(const qw_attn_tile *tile, int n_segments)
 
 void qw_attention_bf16_ref(const qw_attn_tile *tile)
 {
-    attention(tile, scores_bf16, add_value_bf16);
+    attention(tile, &(page_format){scores_bf16, add_value_bf16});
 }
 
 void qw_attention_f32_ref(const qw_attn_tile *tile)
 {
-    attention(tile, scores_f32, add_value_f32);
+    attention(tile, &(page_format){scores_f32, add_value_f32});
+}
+
+void qw_attention_i8_ref(const qw_attn_tile *tile)
+{
+    attention(tile, &(page_format){scores_i8, add_value_i8});
 }
 
 void qw_kv_store_bf16_ref(uint8_t *kv, const qw_kv_layout *layout, int slot, const float *k,
@@ -217,4 +291,35 @@ void qw_kv_store_f32_ref(uint8_t *kv, const qw_kv_layout *layout, int slot, cons
         k_sub[i * 16 + slot % 16] = k[i];
         v_row[i] = v[i];
     }
+}
+
+// Codes of one head's d values, 0 up to dp.
+static void store_codes(int8_t *out, size_t stride, const float *x, const float *channel_scale,
+                        float *scale, int d, int dp)
+{
+    float max = channel_scale ? 0.0f : largest_of(x, d);
+    float factor = max > 0.0f ? 127.0f / max : 0.0f;
+    for (int i = 0; i < dp; i++) {
+        float c = 0.0f;
+        if (i < d && channel_scale) {
+            c = x[i] / channel_scale[i];
+            c = c > -128.0f ? c : -128.0f; // NaN too
+            c = c < 127.0f ? c : 127.0f;
+        } else if (i < d && max > 0.0f) {
+            c = x[i] * factor;
+        }
+        out[(size_t)(i / 4) * stride + (size_t)(i % 4)] = (int8_t)rintf(c);
+    }
+    if (!channel_scale) *scale = max / 127.0f;
+}
+
+void qw_kv_store_i8_ref(uint8_t *kv, const qw_kv_layout *layout, int slot, const float *k,
+                        const float *v, const float *k_scale, const float *v_scale)
+{
+    int d = layout->head_dim, dp = layout->head_dim_padded;
+    uint8_t *v_part = kv + layout->part_size;
+    uint8_t *k_slot = kv + slot / 16 * 16 * dp + slot % 16 * 4;
+    store_codes((int8_t *)k_slot, 64, k, k_scale, scale_of(layout, kv, slot), d, dp);
+    for (int i = 0; i < dp; i++) k_slot[i / 4 * 64 + i % 4] ^= 0x80; // + 128
+    store_codes((int8_t *)v_part + slot * dp, 4, v, v_scale, scale_of(layout, v_part, slot), d, dp);
 }

@@ -1,4 +1,4 @@
-// Attention over pages with 16-lane vectors; included once per level after its vec16 header. Every
+// Attention over pages with 16-lane vectors; included once per level after its kv8 header. Every
 // query does exactly what attention_ref.c says; what is shared between the queries of a tile are
 // the reads and, from ATTN_WIDEN queries on, the widening of K and V to fp32.
 //
@@ -10,6 +10,7 @@
 // A row sees the positions 0 .. first_pos + row. Rows ascend, so in each tile the queries that see
 // something are those from some index on, and how much they see does not decrease.
 
+#include "backend/cpu/simd/attention_i8_simd.h"
 #include "backend/cpu/simd/tile_simd.h"
 
 #include <math.h>
@@ -18,9 +19,11 @@ enum {
     ATTN_WIDEN = 7, /* queries from which K and V are widened once for all */
 };
 
+typedef enum attn_kind { ATTN_BF16, ATTN_F32, ATTN_I8 } attn_kind; // of the pages
+
 typedef struct attn_work {
     const qw_attn_tile *t;
-    gemm_kind kind;
+    attn_kind kind;
     bool dot; /* queries are packed to bf16 pairs (levels with a dot product) */
     int n_queries, d, dp;
     float *q;         /* [query][dp] */
@@ -28,12 +31,13 @@ typedef struct attn_work {
     float *a, *all_a; /* [query][dp]: of the segment, of the segments merged so far */
     float *m, *l;     /* [query], of the segment */
     float *all_m, *all_l;
-    float *k_wide;                     /* [4 sub-tiles][dp][16] */
-    float *v_wide;                     /* [dp / 16][64][16] */
-    int count[QW_ATTN_MAX_GROUP_ROWS]; /* positions of the current tile that each query sees */
+    float *k_wide;                       /* [4 sub-tiles][dp][16] */
+    float *v_wide;                       /* [dp / 16][64][16] */
+    int count[QW_ATTN_MAX_GROUP_ROWS];   /* positions of the current tile that each query sees */
+    i8_query i8[QW_ATTN_MAX_GROUP_ROWS]; /* I8: of each query, which w->q holds as words */
 } attn_work;
 
-static void attn_setup(attn_work *w, const qw_attn_tile *t, gemm_kind kind)
+static void attn_setup(attn_work *w, const qw_attn_tile *t, attn_kind kind)
 {
     const size_t n = QW_ATTN_MAX_GROUP_ROWS, dp = (size_t)t->layout->head_dim_padded;
     w->t = t;
@@ -64,16 +68,17 @@ static const uint8_t *attn_block(const attn_work *w, int pos)
     return w->t->kv + (size_t)w->t->block_table[pos / kv->block_size] * kv->block_bytes;
 }
 
+// Bytes of a position's keys or values.
+static size_t attn_value_size(const attn_work *w)
+{
+    return (size_t)w->dp * (w->kind == ATTN_F32 ? 4 : w->kind == ATTN_I8 ? 1 : 2);
+}
+
 // K of the 16 positions from `pos` on.
 static const uint8_t *attn_keys(const attn_work *w, int pos)
 {
     int slot = pos % w->t->layout->block_size;
-    return attn_block(w, pos) + (size_t)(slot * w->dp) * (w->kind == GEMM_F32 ? 4 : 2);
-}
-
-static size_t attn_value_size(const attn_work *w)
-{
-    return (size_t)w->dp * (w->kind == GEMM_F32 ? 4 : 2);
+    return attn_block(w, pos) + (size_t)slot * attn_value_size(w);
 }
 
 static const uint8_t *attn_values(const attn_work *w, int pos)
@@ -138,12 +143,49 @@ V16_INLINE void attn_scores_direct(attn_work *w, gemm_kind kind, int pos, int n_
     }
 }
 
+// I8: scales of the keys (part 0) or values (part 1) of the 16 positions from `pos` on.
+static const float *attn_scales(const attn_work *w, int pos, int part)
+{
+    const qw_kv_layout *kv = w->t->layout;
+    const uint8_t *page = attn_block(w, pos) + (part ? kv->part_size : 0);
+    return (const float *)(const void *)(page + i8_scales_at(kv)) + pos % kv->block_size;
+}
+
+// Straight from the pages for any number of queries; the first of them fetch V.
+static void attn_scores_i8(attn_work *w, int pos, int n_sub, int q0)
+{
+    for (int s = 0; s < n_sub; s++) {
+        i8_block b = {.k = attn_keys(w, pos + 16 * s),
+                      .k_scale = w->t->k_scale ? NULL : attn_scales(w, pos + 16 * s, 0),
+                      .ahead = attn_values(w, pos + 16 * s),
+                      .dp = w->dp};
+        for (int q = q0, n; q < w->n_queries; q += n, b.ahead = NULL) {
+            n = w->n_queries - q < KV8_ROWS ? w->n_queries - q : KV8_ROWS;
+            b.s = w->p + q * QW_ATTN_TILE + 16 * s;
+            b.words = w->q + (size_t)q * (size_t)w->dp;
+            b.query = w->i8 + q;
+            i8_scores(n, &b);
+        }
+    }
+}
+
+// Probabilities times the scales of their values.
+static void attn_scale_values(attn_work *w, int pos, int n_sub, int q0)
+{
+    for (int s = 0; s < n_sub && !w->t->v_scale; s++) {
+        v16 scale = v16_load(attn_scales(w, pos + 16 * s, 1));
+        float *p = w->p + q0 * QW_ATTN_TILE + 16 * s;
+        for (int q = q0; q < w->n_queries; q++, p += QW_ATTN_TILE)
+            v16_store(p, v16_mul(v16_load(p), scale));
+    }
+}
+
 static void attn_widen_keys(attn_work *w, int pos, int n_sub)
 {
     float *out = w->k_wide;
     for (int s = 0; s < n_sub; s++) {
         const uint8_t *k = attn_keys(w, pos + 16 * s);
-        if (w->kind == GEMM_F32) {
+        if (w->kind == ATTN_F32) {
             memcpy(out, k, (size_t)(w->d * 16) * sizeof(float));
         } else {
             for (int i = 0; i < w->d / 2; i++) {
@@ -203,9 +245,11 @@ static void attn_scores(attn_work *w, int pos, int n_sub, int q0, bool many)
         return;
     }
 #endif
-    if (many)
+    if (w->kind == ATTN_I8)
+        attn_scores_i8(w, pos, n_sub, q0);
+    else if (many)
         attn_scores_many(w, pos, n_sub, q0);
-    else if (w->kind == GEMM_F32)
+    else if (w->kind == ATTN_F32)
         attn_scores_direct(w, GEMM_F32, pos, n_sub, q0);
     else
         attn_scores_direct(w, GEMM_BF16, pos, n_sub, q0);
@@ -253,7 +297,8 @@ static attn_pages attn_pages_at(const attn_work *w, int pos)
     return pages;
 }
 
-// The next K's lines in turn: 16 of them (pairs of them, fp32) for 16 positions and 32 dims of V.
+// The next K's lines in turn: 16 of them (pairs of them, fp32; halves, int8) for 16 positions and
+// 32 dims of V.
 static const uint8_t *attn_ahead(const attn_work *w, const attn_pages *pages, int i_dims, int s,
                                  size_t line)
 {
@@ -261,12 +306,27 @@ static const uint8_t *attn_ahead(const attn_work *w, const attn_pages *pages, in
     return pages->next_k[i / n_dims] + (size_t)(i % n_dims) * 16 * line;
 }
 
+// The first and the second 16 of 32 dims of a position's values.
+V16_INLINE v16 attn_low_dims(attn_kind kind, const uint8_t *v)
+{
+    if (kind == ATTN_I8) return kv8_widen(v);
+    return kind == ATTN_F32 ? v16_load((const float *)v) : v16_bf16_even(v);
+}
+
+V16_INLINE v16 attn_high_dims(attn_kind kind, const uint8_t *v)
+{
+    if (kind == ATTN_I8) return kv8_widen(v + 16);
+    return kind == ATTN_F32 ? v16_load((const float *)v + 16) : v16_bf16_odd(v);
+}
+
 // Positions [j0, j1) for R queries, straight from the pages, 32 dims at a time.
-V16_INLINE void attn_values_few(attn_work *w, const attn_pages *pages, gemm_kind kind, int R, int q,
+V16_INLINE void attn_values_few(attn_work *w, const attn_pages *pages, attn_kind kind, int R, int q,
                                 int j0, int j1)
 {
     const size_t dp = (size_t)w->dp, stride = attn_value_size(w),
-                 line = kind == GEMM_F32 ? 128 : 64;
+                 line = kind == ATTN_F32  ? 128
+                        : kind == ATTN_I8 ? 32
+                                          : 64;
     const float *p = w->p + (size_t)q * QW_ATTN_TILE;
     for (int i = 0; i < w->dp / 32; i++) {
         float *a = w->a + (size_t)q * dp + 32 * i;
@@ -281,10 +341,9 @@ V16_INLINE void attn_values_few(attn_work *w, const attn_pages *pages, gemm_kind
             const uint8_t *v = pages->v[s] + (size_t)(j % 16) * stride + (size_t)i * line;
             const uint8_t *ahead = attn_ahead(w, pages, i, s, line);
             for (; j < end; j++, v += stride, ahead += line) {
-                v16_prefetch(ahead);
-                if (kind == GEMM_F32) v16_prefetch(ahead + 64);
-                v16 low = kind == GEMM_F32 ? v16_load((const float *)v) : v16_bf16_even(v);
-                v16 high = kind == GEMM_F32 ? v16_load((const float *)v + 16) : v16_bf16_odd(v);
+                if (kind != ATTN_I8 || j % 2 == 0) v16_prefetch(ahead);
+                if (kind == ATTN_F32) v16_prefetch(ahead + 64);
+                v16 low = attn_low_dims(kind, v), high = attn_high_dims(kind, v);
                 V16_UNROLL
                 for (int r = 0; r < R; r++) {
                     v16 x = v16_set1(p[r * QW_ATTN_TILE + j]);
@@ -302,9 +361,11 @@ V16_INLINE void attn_values_few(attn_work *w, const attn_pages *pages, gemm_kind
 }
 
 // Queries in groups of up to three: those positions that all of a group see, then the rest.
-V16_INLINE void attn_add_few(attn_work *w, gemm_kind kind, int pos, int q0)
+V16_INLINE void attn_add_few(attn_work *w, attn_kind kind, int pos, int q0)
 {
     attn_pages pages = attn_pages_at(w, pos);
+    if (kind == ATTN_I8 && pages.next_k[0] != pages.v[0]) // the next tile's scales
+        v16_prefetch(attn_scales(w, pos + QW_ATTN_TILE, 0));
     for (int q = q0, n; q < w->n_queries; q += n) {
         int left = w->n_queries - q, n_groups = (left + 2) / 3, seen = w->count[q];
         n = (left + n_groups - 1) / n_groups;
@@ -319,18 +380,23 @@ V16_INLINE void attn_add_few(attn_work *w, gemm_kind kind, int pos, int q0)
     }
 }
 
+V16_INLINE void attn_widen_position(float *out, attn_kind kind, const uint8_t *v, int dp)
+{
+    const size_t step = kind == ATTN_F32 ? 128 : kind == ATTN_I8 ? 32 : 64;
+    for (int i = 0; i < dp; i += 32, out += 2 * 16 * QW_ATTN_TILE, v += step) {
+        v16_store(out, attn_low_dims(kind, v));
+        v16_store(out + 16 * QW_ATTN_TILE, attn_high_dims(kind, v));
+    }
+}
+
 static void attn_widen_values(attn_work *w, int pos, int n)
 {
     for (int j = 0; j < n; j++) {
         const uint8_t *v = attn_values(w, pos + j);
-        float *out = w->v_wide + 16 * j;
-        for (int i = 0; i < w->dp; i += 32, out += 2 * 16 * QW_ATTN_TILE) {
-            v16 low =
-                w->kind == GEMM_F32 ? v16_load((const float *)v + i) : v16_bf16_even(v + 2 * i);
-            v16 high =
-                w->kind == GEMM_F32 ? v16_load((const float *)v + i + 16) : v16_bf16_odd(v + 2 * i);
-            v16_store(out, low);
-            v16_store(out + 16 * QW_ATTN_TILE, high);
+        switch (w->kind) {
+        case ATTN_F32: attn_widen_position(w->v_wide + 16 * j, ATTN_F32, v, w->dp); break;
+        case ATTN_I8: attn_widen_position(w->v_wide + 16 * j, ATTN_I8, v, w->dp); break;
+        case ATTN_BF16: attn_widen_position(w->v_wide + 16 * j, ATTN_BF16, v, w->dp); break;
         }
     }
 }
@@ -409,12 +475,15 @@ static void attn_tile(attn_work *w, int pos, int q0)
     bool many = w->n_queries - q0 >= ATTN_WIDEN;
     attn_scores(w, pos, n_sub, q0, many);
     for (int q = q0; q < w->n_queries; q++) attn_softmax(w, q, w->count[q]);
+    if (w->kind == ATTN_I8) attn_scale_values(w, pos, n_sub, q0);
     if (many)
         attn_add_many(w, pos, n, q0);
-    else if (w->kind == GEMM_F32)
-        attn_add_few(w, GEMM_F32, pos, q0);
+    else if (w->kind == ATTN_F32)
+        attn_add_few(w, ATTN_F32, pos, q0);
+    else if (w->kind == ATTN_I8)
+        attn_add_few(w, ATTN_I8, pos, q0);
     else
-        attn_add_few(w, GEMM_BF16, pos, q0);
+        attn_add_few(w, ATTN_BF16, pos, q0);
 }
 
 static void attn_merge(attn_work *w, int q)
@@ -461,6 +530,7 @@ static void attn_finish(const attn_work *w, int q)
     const float *a = w->all_a + (size_t)q * (size_t)w->dp;
     for (int i = 0; i < w->d; i += 16) {
         v16 o = v16_add(v16_div(v16_load(a + i), v16_set1(w->all_l[q])), v16_set1(0.0f));
+        if (t->v_scale) o = v16_mul(o, v16_load_n(t->v_scale + i, w->d - i));
         if (t->round) o = v16_round_bf16(o);
         v16_store_n(out + i, o, w->d - i);
     }
@@ -483,12 +553,14 @@ static void attn_partial(attn_work *w)
     }
 }
 
-static void attn_run(const qw_attn_tile *t, gemm_kind kind)
+static void attn_run(const qw_attn_tile *t, attn_kind kind)
 {
     attn_work w;
     attn_setup(&w, t, kind);
+    for (int q = 0; q < w.n_queries && kind == ATTN_I8; q++)
+        w.i8[q] = i8_pack_query(w.q + (size_t)q * (size_t)w.dp, t->k_scale, w.d, w.dp);
 #if defined(V16_HAS_DOT)
-    w.dot = kind == GEMM_BF16 && t->round;
+    w.dot = kind == ATTN_BF16 && t->round;
     if (w.dot) attn_pack_queries(&w);
 #endif
     if (t->segment >= 0) {
@@ -505,12 +577,42 @@ static void attn_run(const qw_attn_tile *t, gemm_kind kind)
     for (int q = 0; q < w.n_queries; q++) attn_finish(&w, q);
 }
 
+// A level that only brings some of them says which it leaves out.
+#if !defined(ATTN_NO_BF16)
 void QW_LEVEL(qw_attention_bf16)(const qw_attn_tile *tile)
 {
-    attn_run(tile, GEMM_BF16);
+    attn_run(tile, ATTN_BF16);
 }
+#endif
 
+#if !defined(ATTN_NO_F32)
 void QW_LEVEL(qw_attention_f32)(const qw_attn_tile *tile)
 {
-    attn_run(tile, GEMM_F32);
+    attn_run(tile, ATTN_F32);
 }
+#endif
+
+#if !defined(ATTN_NO_I8)
+void QW_LEVEL(qw_attention_i8)(const qw_attn_tile *tile)
+{
+    attn_run(tile, ATTN_I8);
+}
+#endif
+
+#if !defined(ATTN_NO_STORE)
+void QW_LEVEL(qw_kv_store_i8)(uint8_t *kv, const qw_kv_layout *layout, int slot, const float *k,
+                              const float *v, const float *k_scale, const float *v_scale)
+{
+    QW_ALIGNED(64) int32_t c[I8_MAX_DIM];
+    const size_t dp = (size_t)layout->head_dim_padded;
+    float *k_scales = (float *)(void *)(kv + i8_scales_at(layout));
+    float *v_scales = (float *)(void *)(kv + layout->part_size + i8_scales_at(layout));
+    uint8_t *key = kv + (size_t)(slot / 16 * 16) * dp + (size_t)(slot % 16 * 4);
+    uint8_t *value = kv + layout->part_size + (size_t)slot * dp;
+    i8_head_codes(c, k, k_scale, k_scales + slot, layout);
+    for (size_t i = 0; i < dp; i += 4, key += 64)
+        for (size_t j = 0; j < 4; j++) key[j] = (uint8_t)(c[i + j] + 128);
+    i8_head_codes(c, v, v_scale, v_scales + slot, layout);
+    for (size_t i = 0; i < dp; i++) value[i] = (uint8_t)c[i];
+}
+#endif

@@ -1,6 +1,6 @@
 // Attention on AVX2.
 
-#include "backend/cpu/x86/vec16_avx2.h"
+#include "backend/cpu/x86/kv8_avx2.h"
 
 #define ATTN_PAIR_ROWS 2
 

@@ -1,6 +1,6 @@
 // Attention on AVX-512.
 
-#include "backend/cpu/x86/vec16_avx512.h"
+#include "backend/cpu/x86/kv8_avx512.h"
 
 #define ATTN_PAIR_ROWS 6
 
