@@ -53,6 +53,8 @@ static void attention_block(const qw_model *m, qw_backend *be, const qw_layer *l
 {
     const qw_model_config *c = m->config;
     const qw_ops *op = be->ops;
+    bool is_int8 = step->layout->dtype == QW_DTYPE_I8;
+    const float *k_scale = is_int8 ? l->k_scale : NULL, *v_scale = is_int8 ? l->v_scale : NULL;
     float eps = (float)c->rms_norm_eps;
     norm_rows(m, be, m->normed, m->hidden, &l->input_norm, step->n_tokens);
     tell(m, l, QW_TAP_QKV, m->normed, m->hidden_stride, step->n_tokens);
@@ -71,6 +73,8 @@ static void attention_block(const qw_model *m, qw_backend *be, const qw_layer *l
                                            .eps = eps,
                                            .kv = step->kv[i_layer],
                                            .layout = step->layout,
+                                           .k_scale = k_scale,
+                                           .v_scale = v_scale,
                                            .seqs = step->seqs,
                                            .n_seqs = step->n_seqs,
                                            .round = m->round});
@@ -82,6 +86,8 @@ static void attention_block(const qw_model *m, qw_backend *be, const qw_layer *l
                                            .scale = m->scale,
                                            .kv = step->kv[i_layer],
                                            .layout = step->layout,
+                                           .k_scale = k_scale,
+                                           .v_scale = v_scale,
                                            .seqs = step->seqs,
                                            .n_seqs = step->n_seqs,
                                            .round = m->round});

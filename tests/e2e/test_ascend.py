@@ -284,6 +284,47 @@ def inspect():
         check(part in table, f"'{part}' is missing: {table}")
 
 
+def logits_of(raw):
+    (n,) = struct.unpack_from("<Q", raw)
+    out = []
+    for t in json.loads(raw[8:8 + n]).values():
+        if not isinstance(t, dict) or t.get("dtype") != "F32":
+            continue
+        begin, end = (8 + n + x for x in t["data_offsets"])
+        out += struct.unpack(f"<{(end - begin) // 4}f", raw[begin:end])
+    return out
+
+
+def cosine(a, b):
+    dot = sum(x * y for x, y in zip(a, b))
+    return dot / (sum(x * x for x in a) * sum(x * x for x in b)) ** 0.5
+
+
+def int8_cache(tmp):
+    """The scales of a C8 checkpoint are those of an int8 cache, and of no other one."""
+    none = ["--pack-cache", "", "--dtype", "float32"]
+    int8 = [*none, "--kv-cache-dtype", "int8"]
+    model = ASCEND / "w8a8/model"
+    exact, per_token = dump(tmp, model, *none), dump(tmp, model, *int8)
+    model = copy(tmp, "w8a8")
+    tensors = read(model)
+    n_layers = 1 + max(int(n.split(".")[2]) for n in tensors if n.startswith("model.layers."))
+    for i in range(n_layers):
+        for part in "kv":
+            name = f"model.layers.{i}.self_attn.{part}_proj.kv_cache_scale"
+            tensors[name] = ["F32", [1], floats([0.05])]
+    write(model, tensors)
+    check(dump(tmp, model, *none) == exact, "scales of the cache change a float cache")
+    fixed = dump(tmp, model, *int8)
+    check(len({exact, per_token, fixed}) == 3, "three caches, fewer results")
+    for what, other in (("per token", per_token), ("fixed", fixed)):
+        c = cosine(logits_of(exact), logits_of(other))
+        check(c > 0.99, f"int8 cache, {what}: cosine {c}")
+    for args in (["--max-num-batched-tokens", 7], ["--cpu-threads", 2, "--block-size", 64],
+                 ["--cpu-isa", "ref"]):
+        check(dump(tmp, model, *int8, *args) == fixed, f"fixed scales, {args}: bits differ")
+
+
 def main():
     with Scratch() as tmp:
         bad_tensors(tmp)
@@ -291,6 +332,7 @@ def main():
         file_sets(tmp)
         same_bits(tmp)
         inspect()
+        int8_cache(tmp)
         print(f"{len(TENSORS) + len(DESCRIPTIONS)} bad checkpoints; same bits in five layouts")
 
 
