@@ -17,14 +17,20 @@ static qw_status fail_errno(qw_error *err, const char *what, const char *path)
     return qw_fail(err, QW_ERR_IO, "cannot %s '%s': %s", what, path, strerror(errno));
 }
 
-static void remove_dir(const char *path)
+// The files of a directory whose names contain `part`; all of them for "".
+static void remove_files(const char *path, const char *part)
 {
     DIR *dir = opendir(path);
     if (!dir) return;
     for (const struct dirent *e; (e = readdir(dir));)
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 && strstr(e->d_name, part))
             unlinkat(dirfd(dir), e->d_name, 0);
     closedir(dir);
+}
+
+static void remove_dir(const char *path)
+{
+    remove_files(path, "");
     rmdir(path);
 }
 
@@ -229,9 +235,11 @@ static qw_status open_partial(qw_quant_output *o, const char *fingerprint, bool 
     if (!journal) return qw_fail_memory(err, 0, "a path");
     qw_status st;
     if (o->is_new || !qw_file_exists(journal)) {
+        remove_files(o->partial, ".tmp.");
         st = create_all(o, journal, fingerprint, err);
     } else {
         st = open_journal(o, journal, err);
+        if (st == QW_OK) remove_files(o->partial, ".tmp."); // a kill left them half written
         if (st == QW_OK) st = read_journal(o, journal, fingerprint, err);
         if (st == QW_OK) st = open_parts(o, false, err);
     }

@@ -1,6 +1,8 @@
 #include "quant/quant_unit.h"
 
 #include <math.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 
@@ -395,6 +397,15 @@ static qw_status run_linear(unit *t, const qw_quant_item *it, qw_error *err)
     return st;
 }
 
+// What was read of the mapped source is not needed again: it should not count as this program's.
+static void let_go(const qw_stored_tensor *t)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)t->data;
+    uintptr_t end = (begin + t->size) / page * page;
+    begin = (begin + page - 1) / page * page;
+    if (begin < end) madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
 qw_status qw_quant_unit_run(qw_quant_work *w, size_t u, qw_error *err)
 {
     const qw_quant_plan *p = w->plan;
@@ -403,6 +414,7 @@ qw_status qw_quant_unit_run(qw_quant_work *w, size_t u, qw_error *err)
     for (size_t i = p->unit_first[u]; i < p->unit_first[u + 1] && st == QW_OK; i++) {
         const qw_quant_item *it = &p->items[i];
         st = it->target == QW_TARGET_FLOAT ? run_float(&t, it, err) : run_linear(&t, it, err);
+        let_go(it->source);
     }
     qw_mem_free(t.head);
     qw_layer_factors_release(&t.f);
