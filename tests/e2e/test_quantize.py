@@ -54,6 +54,14 @@ def formats(tmp, calib):
     conforms(tmp / "flat-clip", "--minmax")
 
 
+def runs(tmp):
+    """Every scheme is understood and still adds."""
+    for scheme in PLAIN + STATIC + ["w4a4-laos"]:
+        check(ok("inspect", tmp / scheme), f"{scheme}: inspect says nothing")
+        said = ok("generate", tmp / scheme, "--pack-cache", "", "--chat", "-p", "What is 47 + 38?")
+        check(b"47 + 38 = 85" in said, f"{scheme}: said {said}")
+
+
 def same_bytes(tmp, calib):
     """On one thread and on three, in one file and in many."""
     for scheme, extra in (("w8a8-mix", ["--calib", calib]), ("w4a4-laos", [])):
@@ -189,6 +197,7 @@ if __name__ == "__main__":
     with Scratch() as tmp:
         calib = calibration(tmp)
         formats(tmp, calib)
+        runs(tmp)
         same_bytes(tmp, calib)
         recipes(tmp)
         bad_input(tmp, calib)
