@@ -295,7 +295,7 @@ bool qw_dfa_matches(const qw_char_dfa *d, qw_str text)
 
 // ---- from a regular expression: an automaton with choices, then sets of its states
 
-enum { MAX_NFA_NODES = 400000 };
+enum { MAX_NFA_NODES = 400000, MAX_SUBSETS = 25000 };
 enum { NFA_EMPTY, NFA_SET, NFA_BEGIN, NFA_END };
 
 typedef struct nfa_edge {
@@ -380,12 +380,21 @@ static void nfa_build(nfa *a, const qw_regex *r, int32_t from, int32_t to)
     }
 }
 
+typedef struct cut {
+    int32_t at;   /* from this code point on */
+    int32_t node; /* is reached, or no longer */
+    bool ends;
+} cut;
+
 typedef struct subset {
     nfa *a;
     uint32_t *stamp; /* [a->n] */
     uint32_t now;
     int32_t *nodes; /* [a->n] the closure being made */
     int32_t n;
+    cut *cuts; /* scratch of find_edges, kept from state to state */
+    int32_t *open;
+    size_t cap_cuts, cap_open;
 } subset;
 
 static void subset_add(subset *s, int32_t node)
@@ -427,12 +436,6 @@ static void keep_important(subset *s)
     if (n > 1) qsort(s->nodes, (size_t)n, sizeof *s->nodes, compare_ints);
 }
 
-typedef struct cut {
-    int32_t at;   /* from this code point on */
-    int32_t node; /* is reached, or no longer */
-    bool ends;
-} cut;
-
 static int compare_cuts(const void *a, const void *b)
 {
     const cut *x = a, *y = b;
@@ -440,22 +443,23 @@ static int compare_cuts(const void *a, const void *b)
 }
 
 // Where the code points lead from a subset: between two cuts they all lead to one subset.
-static cut *cuts_of(const nfa *a, const int32_t *nodes, int32_t n, size_t *n_cuts)
+static cut *cuts_of(subset *s, const int32_t *nodes, int32_t n, size_t *n_cuts)
 {
-    cut *cuts = NULL;
-    size_t cap = 0;
+    const nfa *a = s->a;
+    cut *cuts = s->cuts;
     *n_cuts = 0;
     for (int32_t i = 0; i < n; i++)
         for (int32_t e = a->first[nodes[i]]; e >= 0; e = a->edges[e].next) {
             const nfa_edge *edge = &a->edges[e];
             for (size_t k = 0; edge->kind == NFA_SET && k < edge->set->n; k++)
                 for (int side = 0; side < 2; side++) {
-                    cuts = qw_gram_grow(a->g, cuts, *n_cuts, &cap, sizeof *cuts);
+                    cuts = qw_gram_grow(a->g, cuts, *n_cuts, &s->cap_cuts, sizeof *cuts);
                     if (!cuts || !qw_pda_spend(a->g->pda, 1)) return NULL;
                     const qw_char_range *r = &edge->set->ranges[k];
                     cuts[(*n_cuts)++] = (cut){side ? r->hi + 1 : r->lo, edge->to, side == 1};
                 }
         }
+    s->cuts = cuts;
     if (*n_cuts > 1) qsort(cuts, *n_cuts, sizeof *cuts, compare_cuts);
     return cuts;
 }
@@ -471,10 +475,14 @@ static void find_edges(builder *out, numbering *sets, subset *s, int32_t from, i
     nfa *a = s->a;
     qw_gram *g = a->g;
     size_t n_cuts;
-    cut *cuts = cuts_of(a, sets->keys[from] + 1, n_nodes_of(sets, from), &n_cuts);
+    cut *cuts = cuts_of(s, sets->keys[from] + 1, n_nodes_of(sets, from), &n_cuts);
     if (!cuts) return;
     // reached[node]: how many open ranges lead there; `open` lists the nodes, some at 0.
-    int32_t *open = qw_gram_alloc(g, n_cuts, sizeof *open);
+    if (n_cuts > s->cap_open) {
+        s->open = qw_gram_alloc(g, n_cuts * 2, sizeof *s->open);
+        s->cap_open = n_cuts * 2;
+    }
+    int32_t *open = s->open;
     int32_t n_open = 0;
     for (size_t i = 0; open && i < n_cuts && qw_pda_ok(g->pda);) {
         int32_t at = cuts[i].at;
@@ -534,6 +542,10 @@ static qw_char_dfa determinize(nfa *a, int32_t start)
     for (size_t i = 0; i < sets.n && qw_pda_ok(g->pda); i++) {
         int32_t from = add_state(&out);
         if (from < 0) break;
+        if (i == MAX_SUBSETS)
+            qw_pda_fail(g->pda, QW_ERR_USAGE,
+                        "a pattern is too complex: its automaton has more than %d states",
+                        MAX_SUBSETS);
         out.states[from].accepts = accepts(&s, sets.keys[i] + 1, n_nodes_of(&sets, from), i == 0);
         find_edges(&out, &sets, &s, from, reached);
     }

@@ -10,7 +10,7 @@ typedef struct qw_gram {
     qw_pda *pda;
 } qw_gram;
 
-enum { QW_GRAM_MAX_BYTES = 192 * 1024 * 1024 };
+enum { QW_GRAM_MAX_BYTES = 96 * 1024 * 1024 };
 
 /** Zeroed memory for the compilation; NULL, with the failure recorded, when short. */
 void *qw_gram_alloc(qw_gram *g, size_t n, size_t size);

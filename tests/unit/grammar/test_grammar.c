@@ -3,8 +3,6 @@
 
 #include "test_util.h"
 
-#include "base/clock.h"
-
 #include "unit/grammar/grammar_fixture.h"
 
 static qw_grammar *regex(const char *pattern)
@@ -97,10 +95,10 @@ static void test_hostile(void **state)
         qw_error err;
         qw_grammar *g = NULL;
         qw_grammar_spec spec = {.kind = QW_GRAMMAR_REGEX, .text = qw_str_of(patterns[i])};
-        int64_t start = qw_clock_ns();
+        int64_t start = gf_cpu_ms();
         qw_status st = qw_grammar_compile(&g, gf_trie, &spec, &err);
-        int64_t ms = (qw_clock_ns() - start) / 1000000;
-        if (ms > (QW_TEST_SANITIZED ? 60000 : 6000))
+        int64_t ms = gf_cpu_ms() - start;
+        if (ms > (QW_TEST_SANITIZED ? 300000 : 90000))
             fail_msg("'%s' took %d ms", patterns[i], (int)ms);
         if (st == QW_OK)
             qw_grammar_unref(g);

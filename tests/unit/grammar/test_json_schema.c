@@ -3,8 +3,6 @@
 
 #include "test_util.h"
 
-#include "base/clock.h"
-
 #include "unit/grammar/grammar_fixture.h"
 
 typedef struct schema_case {
@@ -281,10 +279,10 @@ static void test_hostile(void **state)
     for (size_t i = 0; i < QW_ARRAY_LEN(schemas); i++) {
         qw_error err;
         qw_grammar *g = NULL;
-        int64_t start = qw_clock_ns();
+        int64_t start = gf_cpu_ms();
         qw_status st = compile(&g, schemas[i], false, false, &err);
-        int64_t ms = (qw_clock_ns() - start) / 1000000;
-        if (ms > (QW_TEST_SANITIZED ? 60000 : 8000))
+        int64_t ms = gf_cpu_ms() - start;
+        if (ms > (QW_TEST_SANITIZED ? 300000 : 90000))
             fail_msg("%.80s took %d ms", schemas[i], (int)ms);
         if (st == QW_OK)
             qw_grammar_unref(g);
