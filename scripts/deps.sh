@@ -22,6 +22,7 @@ esac
 
 packages="gcc libc6-dev cmake ninja-build pkg-config libjansson-dev libpcre2-dev libutf8proc-dev
     libxxhash-dev libcurl4-openssl-dev libedit-dev libmicrohttpd-dev libgnutls28-dev libyaml-dev
+    libncurses-dev
     libcmocka-dev curl python3"
 if [ "$set_name" = all ] || [ "$set_name" = check ]; then
     # llvm-14 has the symbolizer that the sanitizers print stack traces with.

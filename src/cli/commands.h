@@ -18,6 +18,6 @@ extern const qw_command qw_cmd_inspect;
 extern const qw_command qw_cmd_plan;
 extern const qw_command qw_cmd_quantize;
 extern const qw_command qw_cmd_serve;
-extern const qw_command qw_cmd_tokenize;
+extern const qw_command qw_cmd_tokenize, qw_cmd_top;
 
 #endif

@@ -298,6 +298,15 @@ static qw_request *table_find(const qw_engine *e, uint64_t id)
     return r;
 }
 
+void qw_engine_each(const qw_engine *e, void (*fn)(void *ctx, const qw_sequence *seq), void *ctx)
+{
+    for (size_t i = 0; i < N_BUCKETS; i++)
+        for (const qw_request *r = e->requests[i]; r; r = r->next)
+            for (int32_t k = 0; k < r->n_children; k++)
+                if (r->children[k] && r->children[k]->state != QW_SEQ_FINISHED)
+                    fn(ctx, r->children[k]);
+}
+
 // Submitting
 
 // EOS (unless ignored) first, then stop_token_ids: what ends the request, and what min_tokens

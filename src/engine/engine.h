@@ -116,6 +116,8 @@ QW_MUST_CHECK qw_status qw_engine_submit(qw_engine *e, const int32_t *prompt, si
  * that is unknown or whose request is done: nothing happens.
  */
 void qw_engine_cancel(qw_engine *e, uint64_t id);
+/** Show every child that waits or runs, in no particular order. */
+void qw_engine_each(const qw_engine *e, void (*fn)(void *ctx, const qw_sequence *seq), void *ctx);
 /** What was computed so far is not found again by later requests. Running ones go on. */
 void qw_engine_reset_prefix_cache(qw_engine *e);
 

@@ -41,6 +41,7 @@ struct qw_runner {
     qw_job *submitted, *last_submitted; /* guarded by mu */
     qw_job *cancelled;                  /* guarded by mu */
     bool reset_prefix_cache, stopping;  /* guarded by mu */
+    bool wants_list;                    /* guarded by mu */
     event_list outbox;                  /* guarded by mu */
     qw_engine_stats stats;              /* guarded by mu */
     size_t n_jobs;                      /* guarded by mu: submitted and not over */
@@ -206,7 +207,7 @@ static void flush(qw_runner *r, bool moved)
 
 typedef struct inbox {
     qw_job *submitted, *cancelled;
-    bool reset_prefix_cache, stopping;
+    bool reset_prefix_cache, stopping, wants_list;
 } inbox;
 
 // A job that has ended may be gone as soon as its end was drained, so it may not stay in the list.
@@ -225,14 +226,35 @@ static inbox take_inbox(qw_runner *r, bool has_work)
 {
     pthread_mutex_lock(&r->mu);
     while (!has_work && !r->submitted && !r->cancelled && !r->reset_prefix_cache && !r->stopping &&
-           (list_is_empty(&r->told) || !list_is_empty(&r->outbox)))
+           !r->wants_list && (list_is_empty(&r->told) || !list_is_empty(&r->outbox)))
         pthread_cond_wait(&r->wake, &r->mu);
     drop_ended(&r->cancelled);
-    inbox in = {r->submitted, r->cancelled, r->reset_prefix_cache, r->stopping};
+    inbox in = {r->submitted, r->cancelled, r->reset_prefix_cache, r->stopping, r->wants_list};
     r->submitted = r->last_submitted = r->cancelled = NULL;
-    r->reset_prefix_cache = false;
+    r->reset_prefix_cache = r->wants_list = false;
     pthread_mutex_unlock(&r->mu);
     return in;
+}
+
+static void tell_child(void *ctx, const qw_sequence *seq)
+{
+    qw_runner *r = ctx;
+    qw_run_event e = {.kind = QW_RUN_CHILD,
+                      .job = seq->request->sink.ctx,
+                      .child = seq->child,
+                      .is_running = seq->state == QW_SEQ_RUNNING,
+                      .n_computed = seq->n_computed,
+                      .n_blocks = seq->n_blocks};
+    // One that finds no memory is missing in the list; its job is none the worse.
+    if (!atomic_load(&e.job->is_over)) (void)list_add(&r->told, &e);
+}
+
+// Somebody waits for the end of the list: if there is no memory for it, it is asked for again.
+static void tell_list(qw_runner *r)
+{
+    qw_engine_each(r->engine, tell_child, r);
+    qw_run_event e = {.kind = QW_RUN_LISTED};
+    if (!list_add(&r->told, &e)) qw_runner_list(r);
 }
 
 static bool step(qw_runner *r)
@@ -265,6 +287,7 @@ static void *run(void *ctx)
         }
         if (in.reset_prefix_cache) qw_engine_reset_prefix_cache(r->engine);
         if (in.stopping) return NULL;
+        if (in.wants_list) tell_list(r);
         has_work = step(r);
         flush(r, has_work);
     }
@@ -348,6 +371,14 @@ void qw_runner_reset_prefix_cache(qw_runner *r)
 {
     pthread_mutex_lock(&r->mu);
     r->reset_prefix_cache = true;
+    pthread_cond_signal(&r->wake);
+    pthread_mutex_unlock(&r->mu);
+}
+
+void qw_runner_list(qw_runner *r)
+{
+    pthread_mutex_lock(&r->mu);
+    r->wants_list = true;
     pthread_cond_signal(&r->wake);
     pthread_mutex_unlock(&r->mu);
 }

@@ -46,12 +46,14 @@ typedef enum qw_run_kind {
     QW_RUN_PROMPT_LOGPROBS, /* of prompt token `position` */
     QW_RUN_DONE,            /* nothing more will come; the job is the caller's again */
     QW_RUN_STEP,            /* a step ran; no job */
+    QW_RUN_CHILD,           /* how a child stands: qw_runner_list asked */
+    QW_RUN_LISTED,          /* all children have been told; no job */
 } qw_run_kind;
 
 /** What the engine told. Logprobs are borrowed for the call. */
 typedef struct qw_run_event {
     qw_run_kind kind;
-    qw_job *job; /* NULL with STEP */
+    qw_job *job; /* NULL with STEP and LISTED */
     int32_t child;
     int32_t id;       /* TOKEN: -1 when only the end is told */
     int32_t position; /* PROMPT_LOGPROBS */
@@ -61,6 +63,8 @@ typedef struct qw_run_event {
     const qw_logprob *logprobs; /* [n_logprobs] */
     size_t n_logprobs;
     int32_t n_prompt_tokens, n_generated; /* STEP */
+    bool is_running;                      /* CHILD: scheduled; else it waits, as the following */
+    int32_t n_computed, n_blocks;         /* positions in its KV blocks, and those blocks */
 } qw_run_event;
 
 /**
@@ -84,6 +88,12 @@ void qw_runner_cancel(qw_job *job);
 void qw_runner_withdraw(qw_job *job, int32_t child);
 /** Forget all cached prefixes that nobody uses; done before the next step. Any thread. */
 void qw_runner_reset_prefix_cache(qw_runner *r);
+
+/**
+ * Ask how all children stand: the events CHILD of each, then LISTED, come before the next step.
+ * What is asked again before that is answered once. Any thread.
+ */
+void qw_runner_list(qw_runner *r);
 
 /** Hand all events that have come to `fn`, in order. One thread only. Returns how many. */
 size_t qw_runner_drain(qw_runner *r, void (*fn)(void *ctx, const qw_run_event *event), void *ctx);

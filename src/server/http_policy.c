@@ -145,7 +145,7 @@ static bool equals(const char *key, const char *token, size_t token_len)
 bool qw_http_policy_has_key(const qw_http_policy *p, const char *method, const char *path,
                             const char *authorization, const char *x_api_key)
 {
-    static const char *const guarded[] = {"/v1", "/v2", "/inference"};
+    static const char *const guarded[] = {"/v1", "/v2", "/inference", "/qwench"};
     if (!p->api_keys || strcmp(method, "OPTIONS") == 0) return true;
     bool is_guarded = false;
     for (size_t i = 0; i < QW_ARRAY_LEN(guarded); i++)

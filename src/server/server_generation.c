@@ -27,6 +27,7 @@ typedef struct choice {
     int64_t first_ns, last_ns; /* tokens; 0: none yet */
     int64_t n_tokens;
     qw_metrics_reason reason;
+    qw_choice_state state; /* as the engine said last */
 } choice;
 
 struct qw_generation {
@@ -59,7 +60,7 @@ struct qw_generation {
 
     // While the engine works
     size_t n_open; /* jobs not yet back */
-    bool is_streaming, is_over;
+    bool is_submitted, is_streaming, is_over;
     qw_buf out; /* what the last flush wrote */
 };
 
@@ -374,6 +375,12 @@ static void on_job_over(qw_generation *g, qw_job *job)
     }
 }
 
+static void on_child(qw_generation *g, const qw_run_event *e)
+{
+    size_t i = (size_t)(e->job - g->jobs) * (size_t)g->request.params.n + (size_t)e->child;
+    g->choices[i].state = (qw_choice_state){true, e->is_running, e->n_computed, e->n_blocks};
+}
+
 static void on_event(void *ctx, const qw_run_event *e)
 {
     qw_server *s = ctx;
@@ -381,7 +388,15 @@ static void on_event(void *ctx, const qw_run_event *e)
         qw_server_note_step(s, e);
         return;
     }
+    if (e->kind == QW_RUN_LISTED) {
+        qw_server_answer_requests(s);
+        return;
+    }
     qw_generation *g = e->job->user;
+    if (e->kind == QW_RUN_CHILD) {
+        on_child(g, e);
+        return;
+    }
     if (!g->is_changed) {
         g->is_changed = true;
         g->next_changed = s->changed;
@@ -391,7 +406,9 @@ static void on_event(void *ctx, const qw_run_event *e)
     case QW_RUN_TOKEN: on_token(g, e); break;
     case QW_RUN_PROMPT_LOGPROBS: on_prompt_logprobs(g, e); break;
     case QW_RUN_DONE: on_job_over(g, e->job); break;
-    case QW_RUN_STEP: break;
+    case QW_RUN_STEP:
+    case QW_RUN_CHILD:
+    case QW_RUN_LISTED: break;
     }
 }
 
@@ -410,6 +427,31 @@ void qw_generations_drain(qw_server *s)
         free_if_over(g);
     }
     s->changed = NULL;
+}
+
+void qw_generations_describe(qw_server *s, void (*fn)(void *ctx, const qw_request_state *state),
+                             void *ctx)
+{
+    int64_t now = qw_clock_ns();
+    for (qw_generation *g = s->generations; g; g = g->next) {
+        qw_request_state r = {.age_s = (double)(now - g->arrival_ns) / 1e9};
+        // While the worker has it, only that is known.
+        if (g->is_submitted) {
+            r.id = g->request.id;
+            r.n_choices = g->n_prompts * (size_t)g->request.params.n;
+            for (size_t i = 0; i < g->n_prompts; i++) r.n_prompt += (int64_t)g->jobs[i].n_prompt;
+        }
+        for (size_t i = 0; i < r.n_choices; i++) {
+            const choice *c = &g->choices[i];
+            r.n_generated += c->n_tokens;
+            r.n_computed += c->state.n_computed;
+            r.n_blocks += c->state.n_blocks;
+            r.is_running |= c->state.is_running;
+            r.is_preempted |= c->state.is_known && !c->state.is_running && c->n_tokens > 0;
+            g->choices[i].state = (qw_choice_state){0};
+        }
+        if (!g->is_over) fn(ctx, &r);
+    }
 }
 
 void qw_generations_cancel(qw_server *s)
@@ -437,6 +479,7 @@ static void submit(qw_generation *g)
         for (size_t i = 0; i < g->n_prompts; i++)
             s->config.log.request(s->config.log.ctx, g->request.id, "Received",
                                   g->prompts[i].text.data);
+    g->is_submitted = true;
     g->n_open = g->n_prompts;
     for (size_t i = 0; i < g->n_prompts; i++) qw_runner_submit(s->runner, &g->jobs[i]);
 }

@@ -10,6 +10,22 @@
 #include "server/server.h"
 
 typedef struct qw_generation qw_generation;
+typedef struct qw_listing qw_listing;
+
+/** How a choice stood between two steps; all zero: the engine does not have it. */
+typedef struct qw_choice_state {
+    bool is_known, is_running;
+    int32_t n_computed, n_blocks;
+} qw_choice_state;
+
+/** A request as it stands; numbers are sums over its choices. */
+typedef struct qw_request_state {
+    const char *id; /* NULL: a worker still reads it, and nothing else is known */
+    bool is_running, is_preempted;
+    size_t n_choices;
+    int64_t n_prompt, n_computed, n_generated, n_blocks;
+    double age_s;
+} qw_request_state;
 
 /** What an exchange is waiting for: its user pointer, part of the owner's struct. */
 typedef struct qw_pending {
@@ -33,6 +49,7 @@ struct qw_server {
     size_t n_generations;
     qw_generation *changed; /* those that got events in this drain, linked by next_changed */
     bool is_unhealthy;
+    qw_listing *listings; /* who waits for the list of requests */
 
     qw_metrics *metrics;          /* NULL: not recorded */
     qw_metrics_interval interval; /* of the last line of statistics */
@@ -72,6 +89,13 @@ void qw_answer_messages(qw_server *s, qw_http_exchange *x);
 void qw_answer_ui(qw_server *s, qw_http_exchange *x);
 /** GET of the root path itself: to the page. */
 void qw_answer_ui_root(qw_server *s, qw_http_exchange *x);
+/** GET /qwench/requests: how each request stands. */
+void qw_answer_requests(qw_server *s, qw_http_exchange *x);
+/** The engine has told how its part stands: answer those who asked. */
+void qw_server_answer_requests(qw_server *s);
+/** Show each request, and forget what the engine told of it. */
+void qw_generations_describe(qw_server *s, void (*fn)(void *ctx, const qw_request_state *state),
+                             void *ctx);
 /** Take in what the engine has told, and send what can be sent. */
 void qw_generations_drain(qw_server *s);
 /** Withdraw what runs. */

@@ -214,6 +214,7 @@ static const qw_route routes[] = {
     {"/version", "GET", answer_version, NULL},
     {"/load", "GET", answer_load, NULL},
     {"/metrics", "GET", answer_metrics, NULL},
+    {"/qwench/requests", "GET", qw_answer_requests, NULL},
     {"/tokenize", "POST", answer_tokenize, NULL},
     {"/detokenize", "POST", answer_detokenize, NULL},
     {"/tokenizer_info", "GET", answer_tokenizer_info, has_tokenizer_info},

@@ -34,6 +34,8 @@ typedef struct desk {
     sem_t notified;
     int32_t n_done, n_steps;
     uint64_t n_generated;
+    int32_t n_listed, n_children, n_running, n_waiting; /* lists; children of the one being told */
+    int32_t max_running, max_waiting, max_blocks;
 } desk;
 
 static void notify(void *ctx)
@@ -60,9 +62,38 @@ static void on_token(told *t, const qw_run_event *e)
         qw_runner_withdraw(&t->job, e->child);
 }
 
+static void on_child(desk *d, const qw_run_event *e)
+{
+    const told *t = e->job->user;
+    assert_int_equal(t->n_done, 0);
+    assert_true(e->child >= 0 && e->child < t->n_children);
+    assert_true(e->n_computed >= 0 && e->n_computed <= e->n_blocks * 16);
+    assert_true(e->is_running || e->n_blocks == 0);
+    d->n_running += e->is_running;
+    d->n_waiting += !e->is_running;
+    if (e->n_blocks > d->max_blocks) d->max_blocks = e->n_blocks;
+}
+
+static void on_listed(desk *d, const qw_run_event *e)
+{
+    assert_null(e->job);
+    if (d->n_running > d->max_running) d->max_running = d->n_running;
+    if (d->n_waiting > d->max_waiting) d->max_waiting = d->n_waiting;
+    d->n_running = d->n_waiting = 0;
+    d->n_listed++;
+}
+
 static void on_event(void *ctx, const qw_run_event *e)
 {
     desk *d = ctx;
+    if (e->kind == QW_RUN_CHILD) {
+        on_child(d, e);
+        return;
+    }
+    if (e->kind == QW_RUN_LISTED) {
+        on_listed(d, e);
+        return;
+    }
     if (e->kind == QW_RUN_STEP) {
         assert_null(e->job);
         d->n_steps++;
@@ -86,7 +117,9 @@ static void on_event(void *ctx, const qw_run_event *e)
         memset(&t->job, 0x5A, offsetof(qw_job, status));
         t->job.next = t->job.next_cancel = (qw_job *)(uintptr_t)0x5A5A5A5A5A5A5A5A;
         break;
-    case QW_RUN_STEP: break;
+    case QW_RUN_STEP:
+    case QW_RUN_CHILD:
+    case QW_RUN_LISTED: break;
     }
 }
 
@@ -247,6 +280,35 @@ static void test_cancel_at_the_end(void **state)
         drain_until(&d, i + 1);
         assert_int_equal(t.n_tokens, 4);
     }
+    close_desk(&d);
+}
+
+// Asked at any time, also with nothing to do, the list comes, and what it says can be.
+static void test_list(void **state)
+{
+    enum { N = 6 };
+    desk d;
+    told t[N];
+    open_desk(&d, *state != NULL);
+    qw_runner_list(d.runner);
+    while (d.n_listed < 1) {
+        while (sem_wait(&d.notified) != 0) continue;
+        (void)qw_runner_drain(d.runner, on_event, &d);
+    }
+    assert_int_equal(d.max_running + d.max_waiting, 0);
+    for (int32_t i = 0; i < N; i++) {
+        prepare(&t[i], 40, i, 60, i == 0 ? 2 : 1);
+        qw_runner_submit(d.runner, &t[i].job);
+    }
+    while (d.n_done < N) {
+        qw_runner_list(d.runner);
+        while (sem_wait(&d.notified) != 0) continue;
+        (void)qw_runner_drain(d.runner, on_event, &d);
+    }
+    assert_true(d.n_listed > 10);
+    assert_true(d.max_running >= 2 && d.max_running <= 4);
+    assert_true(d.max_waiting >= 1);
+    assert_true(d.max_blocks >= 5); // 40 + 60 tokens
     close_desk(&d);
 }
 
@@ -414,7 +476,7 @@ int main(void)
         SYNC_AND_ASYNC(test_cancel),         SYNC_AND_ASYNC(test_cancel_at_the_end),
         SYNC_AND_ASYNC(test_withdraw_child), SYNC_AND_ASYNC(test_crowd),
         SYNC_AND_ASYNC(test_slow_reader),    SYNC_AND_ASYNC(test_failing_memory),
-        SYNC_AND_ASYNC(test_failing_start),
+        SYNC_AND_ASYNC(test_failing_start),  SYNC_AND_ASYNC(test_list),
     };
     size_t before = qw_mem_live();
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -133,8 +133,9 @@ static void keys_guard_the_api(void **state)
         snprintf(request, sizeof request, "GET /v1/info HTTP/1.1\r\nHost: x\r\n%s\r\n", right[i]);
         expect_reply(&c, request, 200, NULL);
     }
-    static const char *const guarded[] = {"/v1/models", "/v2/x", "/inference", "/inference/v1",
-                                          "/proxy/v1/models"};
+    static const char *const guarded[] = {"/v1/models",       "/v2/x",
+                                          "/inference",       "/inference/v1",
+                                          "/proxy/v1/models", "/qwench/requests"};
     for (size_t i = 0; i < QW_ARRAY_LEN(guarded); i++) {
         snprintf(request, sizeof request,
                  "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc", guarded[i]);
