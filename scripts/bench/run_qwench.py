@@ -29,7 +29,7 @@ def main():
     with tempfile.TemporaryDirectory() as tmp:
         report = pathlib.Path(tmp, "start.json")
         done = subprocess.run(
-            [args.qwench, "bench", "start", args.model_dir, "--starts", "0",
+            [args.qwench, "bench", "coldstart", args.model_dir, "--starts", "0",
              "--rounds", str(args.repeat), "--prompt-tokens", str(args.prompt),
              "--generate", str(args.generate), "--cpu-threads", str(args.threads),
              "--json", str(report)], stdout=subprocess.DEVNULL, check=False)

@@ -262,7 +262,7 @@ static const qw_command *const commands[] = {&kernels,
                                              &qw_cmd_bench_latency,
                                              &qw_cmd_bench_serve,
                                              &qw_cmd_bench_server,
-                                             &qw_cmd_bench_start,
+                                             &qw_cmd_bench_coldstart,
                                              &qw_cmd_bench_throughput};
 
 const qw_command qw_cmd_bench = {

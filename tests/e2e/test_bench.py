@@ -56,11 +56,16 @@ def steps():
 
 def start(tmp):
     path = tmp / "start.json"
-    text = ok("bench", "start", TINY, "--starts", 1, "--rounds", 2, "--generate", 4, "--json", path, "--pack-cache",
+    text = ok("bench", "coldstart", TINY, "--starts", 1, "--rounds", 2, "--generate", 4, "--json", path, "--pack-cache",
               tmp / "cache", "--dtype=float32").decode()
     check("exec to first token" in text and "peak RSS" in text, text)
     result = json.loads(path.read_text())
     check(result["first_token_s"]["p50"] > 0 and result["total"] == 1, str(result))
+    phases = result["server_phases_s"]
+    check(list(phases) == ["options", "model", "listen", "ready", "first_token"], str(phases))
+    check(abs(sum(p["p50"] for p in phases.values()) - result["server_first_token_s"]["p50"]) < 1e-6,
+          str(result))  # of one start: they add up
+    check(all(p["min"] >= 0 for p in phases.values()) and "request to first token" in text, text)
     check(result["generated_tokens_per_s"]["p50"] > 0 and result["peak_rss"] > 0, str(result))
 
 
@@ -104,7 +109,7 @@ def bad(tmp):
         (2, "--threads", ["kernels", "--threads", "1,,2"]),
         (1, "nosuch", ["kernels", "--config", tmp / "nosuch"]),
         (1, "nosuch.json", ["kernels", "--compare", tmp / "nosuch.json"]),
-        (1, "nosuch", ["start", tmp / "nosuch"]),
+        (1, "nosuch", ["coldstart", tmp / "nosuch"]),
         (1, "nosuch", ["server", tmp / "nosuch"]),
         (2, "--only 'streams,'", ["server", "--only", "streams,"]),
         (2, "cpu-isa", ["kernels", "--cpu-isa", "mmx", "--op", "sample"]),

@@ -90,7 +90,7 @@ def check_bash(made, commands, scratch):
     offers(["qwench", "gen"], {"generate"})
     offers(["vllm", "tok"], {"tokenize"})
     offers(["qwench", "--ver"], {"--version"})
-    offers(["qwench", "bench", ""], {"kernels", "latency", "serve", "server", "start", "throughput"})
+    offers(["qwench", "bench", ""], {"coldstart", "kernels", "latency", "serve", "server", "throughput"})
     offers(["qwench", "generate", "--max-m"], {"--max-model-len"})
     offers(["qwench", "generate", "--no-ig"], {"--no-ignore-eos"})
     offers(["qwench", "generate", "--dtype", "fl"], {"float32", "float16", "float"})

@@ -1,10 +1,12 @@
-// qwench bench start: from exec to the first token, peak memory, and the speed once it runs.
+// qwench bench coldstart: from exec over listening to the first token, split by phase; peak memory,
+// and the speed once it runs.
 
 #include <stdarg.h>
 
 #include "base/file.h"
 #include "base/mem.h"
 #include "bench/bench_start.h"
+#include "bench/cold_server.h"
 #include "bench/json_fields.h"
 #include "bench/limits.h"
 #include "bench/machine.h"
@@ -25,7 +27,8 @@ static const qw_opt rows[] = {
     {"generate", QW_OPT_INT, FIELD(generate), .def = "16", .min = 1, .max = 1 << 20,
      .help = "tokens decoded one by one behind the first"},
     {"starts", QW_OPT_INT, FIELD(starts), .def = "7", .min = 0, .max = 10000,
-     .help = "times that the program is started; 0: only the speed of a running model"},
+     .help = "times that the program is started, and a server; 0: only the speed of a running "
+             "model"},
     {"rounds", QW_OPT_INT, FIELD(rounds), .def = "7", .min = 1, .max = 10000,
      .help = "answers of the running model"},
     {"json", QW_OPT_STR, FIELD(json), .metavar = "FILE", .help = "write the results to this file"},
@@ -38,7 +41,8 @@ static const qw_opt rows[] = {
 /** What came out. */
 typedef struct start_result {
     qw_summary first_token_s, warm_s, prompt_rate, decode_rate;
-    size_t n_clean, n_total; /* starts */
+    qw_summary server_s, phases[QW_COLD_N_PHASES]; /* of a server, to the first token by HTTP */
+    size_t n_clean, n_total;                       /* starts */
     size_t peak_rss, planned;
     int n_threads;
     char isa[16];
@@ -115,11 +119,16 @@ static qw_status add_options(child_args *a, const qw_opts *opts, qw_error *err)
     return st;
 }
 
+static void put_ids(qw_buf *text, const int32_t *ids, size_t n)
+{
+    for (size_t i = 0; i < n; i++) qw_buf_printf(text, "%s%d", i ? "," : "", ids[i]);
+}
+
 static qw_status add_prompt(child_args *a, const int32_t *ids, size_t n, qw_error *err)
 {
     qw_buf text;
     qw_buf_init(&text, (size_t)1 << 26);
-    for (size_t i = 0; i < n; i++) qw_buf_printf(&text, "%s%d", i ? "," : "", ids[i]);
+    put_ids(&text, ids, n);
     qw_status st = qw_buf_check(&text, "a prompt", err);
     if (st == QW_OK) st = add_word(a, err, "--prompt-ids=%s", text.data);
     qw_buf_release(&text);
@@ -133,19 +142,34 @@ static void set_limits(qw_model_options *model, const start_options *o)
     if (model->max_model_len == 0) model->max_model_len = o->prompt_tokens + o->generate + 1;
 }
 
-static qw_status make_args(child_args *a, const qw_opts *opts, const qw_model_options *model,
-                           const int32_t *prompt, size_t n_prompt, qw_error *err)
+static qw_status add_words(child_args *a, const char *const *words, const qw_opts *opts,
+                           const qw_model_options *model, qw_error *err)
 {
-    static const char *const words[] = {"qwench", "generate", "--max-tokens=1", "--temperature=0",
-                                        "--ignore-eos"};
     qw_status st = QW_OK;
-    for (size_t i = 0; i < QW_ARRAY_LEN(words) && st == QW_OK; i++)
-        st = add_word(a, err, "%s", words[i]);
+    for (size_t i = 0; words[i] && st == QW_OK; i++) st = add_word(a, err, "%s", words[i]);
     if (st == QW_OK) st = add_options(a, opts, err);
     // Of repeated options the last one wins.
     if (st == QW_OK) st = add_word(a, err, "--max-num-seqs=%" PRId64, model->max_num_seqs);
     if (st == QW_OK) st = add_word(a, err, "--max-model-len=%" PRId64, model->max_model_len);
+    return st;
+}
+
+static qw_status make_args(child_args *a, const qw_opts *opts, const qw_model_options *model,
+                           const int32_t *prompt, size_t n_prompt, qw_error *err)
+{
+    static const char *const words[] = {"qwench",          "generate",     "--max-tokens=1",
+                                        "--temperature=0", "--ignore-eos", NULL};
+    qw_status st = add_words(a, words, opts, model, err);
     return st == QW_OK ? add_prompt(a, prompt, n_prompt, err) : st;
+}
+
+static qw_status make_server_args(child_args *a, const qw_opts *opts, const qw_model_options *model,
+                                  qw_error *err)
+{
+    static const char *const words[] = {
+        "qwench",  "serve", "--host=127.0.0.1", "--port=0", "--served-model-name=m",
+        "--no-ui", NULL};
+    return add_words(a, words, opts, model, err);
 }
 
 // Measuring
@@ -230,6 +254,38 @@ static qw_status measure_answers(start_run *r, qw_engine *e, qw_error *err)
     return QW_OK;
 }
 
+// Servers, one after the other; the caches are warm already.
+static qw_status measure_servers(start_run *r, qw_error *err)
+{
+    size_t n = (size_t)r->o->starts;
+    child_args args = {0};
+    double *values = qw_mem_calloc((QW_COLD_N_PHASES + 1) * n, sizeof *values);
+    qw_buf body;
+    qw_buf_init(&body, (size_t)1 << 26);
+    qw_buf_puts(&body,
+                "{\"model\": \"m\", \"max_tokens\": 1, \"temperature\": 0, \"ignore_eos\": true, "
+                "\"stream\": true, \"prompt\": [");
+    put_ids(&body, r->prompt, (size_t)r->o->prompt_tokens);
+    qw_buf_puts(&body, "]}");
+    qw_status st =
+        values ? qw_buf_check(&body, "a request", err) : qw_fail_memory(err, n, "the starts");
+    if (st == QW_OK) st = make_server_args(&args, r->opts, r->model, err);
+    for (size_t i = 0; i < n && st == QW_OK; i++) {
+        qw_cold_start start;
+        st = qw_cold_start_run(&start, args.argv, body.data, err);
+        if (st != QW_OK) break;
+        for (size_t k = 0; k < QW_COLD_N_PHASES; k++) values[k * n + i] = start.seconds[k];
+        values[QW_COLD_N_PHASES * n + i] = start.total_s;
+    }
+    for (size_t k = 0; k < QW_COLD_N_PHASES && st == QW_OK; k++)
+        r->result->phases[k] = qw_stats_summarize(values + k * n, n);
+    if (st == QW_OK) r->result->server_s = qw_stats_summarize(values + QW_COLD_N_PHASES * n, n);
+    qw_buf_release(&body);
+    qw_mem_free(values);
+    child_args_release(&args);
+    return st;
+}
+
 static qw_status prepare_prompt(start_run *r, qw_error *err)
 {
     qw_engine_args args;
@@ -257,6 +313,7 @@ static qw_status measure(start_run *r, qw_error *err)
     qw_status st = prepare_prompt(r, err);
     // Children first: this process is still small (qw_child_run_self).
     if (st == QW_OK && n_starts > 0) st = measure_starts(r, err);
+    if (st == QW_OK && n_starts > 0) st = measure_servers(r, err);
     qw_session session;
     if (st == QW_OK) st = qw_session_open(&session, r->model, r->opts, err);
     if (st != QW_OK) return st;
@@ -292,6 +349,14 @@ static void print_summary(const char *name, const qw_summary *s, const char *uni
                   unit);
 }
 
+static const char *const phases[QW_COLD_N_PHASES] = {
+    [QW_COLD_OPTIONS] = "  exec, options, model found",
+    [QW_COLD_MODEL] = "  plan, weights, tokenizer",
+    [QW_COLD_LISTEN] = "  listening",
+    [QW_COLD_READY] = "  ready",
+    [QW_COLD_FIRST_TOKEN] = "  request to first token",
+};
+
 static void print_result(const start_result *r, const start_options *o, const char *model,
                          const qw_program *program, qw_buf *out)
 {
@@ -308,6 +373,8 @@ static void print_result(const start_result *r, const start_options *o, const ch
     if (r->n_total == 0) return;
     print_summary("exec to first token", &r->first_token_s, "s", out);
     qw_buf_printf(out, "  %-28s %zu/%zu clean\n", "starts", r->n_clean, r->n_total);
+    print_summary("server: exec to first token", &r->server_s, "s", out);
+    for (int k = 0; k < QW_COLD_N_PHASES; k++) print_summary(phases[k], &r->phases[k], "s", out);
     qw_buf_printf(out, "\nmarks\n");
     qw_buf_printf(out, "  %-44s %9.3f s   (at most %.0f) %s\n",
                   "exec to first token, less the forward", start_s(r), MAX_START_S,
@@ -326,7 +393,7 @@ static qw_status write_json(const start_result *r, const start_options *o, const
     qw_buf text;
     qw_buf_init(&text, (size_t)1 << 20);
     qw_fields_open(&text, NULL, '{');
-    qw_fields_count(&text, "qwench_bench_start", 1);
+    qw_fields_count(&text, "qwench_bench_coldstart", 1);
     qw_fields_text(&text, "version", program->version);
     qw_fields_text(&text, "commit", program->commit);
     qw_fields_text(&text, "cpu", machine.cpu);
@@ -340,6 +407,11 @@ static qw_status write_json(const start_result *r, const start_options *o, const
     qw_fields_summary(&text, "generated_tokens_per_s", &r->decode_rate);
     if (r->n_total > 0) {
         qw_fields_summary(&text, "first_token_s", &r->first_token_s);
+        qw_fields_summary(&text, "server_first_token_s", &r->server_s);
+        qw_fields_open(&text, "server_phases_s", '{');
+        for (int k = 0; k < QW_COLD_N_PHASES; k++)
+            qw_fields_summary(&text, qw_cold_phase_names[k], &r->phases[k]);
+        qw_fields_close(&text, '}');
         qw_fields_number(&text, "start_s", start_s(r));
         qw_fields_count(&text, "clean", (int64_t)r->n_clean);
         qw_fields_count(&text, "total", (int64_t)r->n_total);
@@ -355,8 +427,8 @@ static qw_status write_json(const start_result *r, const start_options *o, const
     return st;
 }
 
-static qw_status bench_start(const start_options *o, qw_model_options *model, const qw_opts *opts,
-                             const qw_program *program, qw_error *err)
+static qw_status bench_coldstart(const start_options *o, qw_model_options *model,
+                                 const qw_opts *opts, const qw_program *program, qw_error *err)
 {
     start_result result = {0};
     start_run r = {.o = o, .opts = opts, .model = model, .result = &result};
@@ -384,7 +456,7 @@ static size_t tables(qw_opt_table out[QW_COMMAND_MAX_TABLES])
     return 2;
 }
 
-static int cmd_bench_start(const qw_command_call *call)
+static int cmd_bench_coldstart(const qw_command_call *call)
 {
     start_options options = {0};
     qw_model_options model = {0};
@@ -393,29 +465,32 @@ static int cmd_bench_start(const qw_command_call *call)
     int status;
     if (!qw_cli_options_read(&cli, call, targets, QW_ARRAY_LEN(targets), &status)) return status;
     qw_error err;
-    qw_status st = bench_start(&options, &model, &cli.opts, call->program, &err);
+    qw_status st = bench_coldstart(&options, &model, &cli.opts, call->program, &err);
     status = st == QW_OK ? 0 : qw_cli_fail(call->name, st, &err, NULL);
     qw_cli_options_release(&cli);
     return status;
 }
 
 static const qw_command_example examples[] = {
-    {"qwench bench start ~/models/Qwen3-1.7B", "from exec to the first token"},
-    {"qwench bench start ~/models/Qwen3-0.6B --prompt-tokens 512 --generate 64 --starts 0",
+    {"qwench bench coldstart ~/models/Qwen3-1.7B", "from exec to the first token"},
+    {"qwench bench coldstart ~/models/Qwen3-0.6B --prompt-tokens 512 --generate 64 --starts 0",
      "tokens per second of a prompt and behind it"},
     {0},
 };
 
-const qw_command qw_cmd_bench_start = {
-    .name = "start",
-    .help = "from exec to the first token, peak memory, tokens per second",
+const qw_command qw_cmd_bench_coldstart = {
+    .name = "coldstart",
+    .help = "from exec over listening to the first token; peak memory",
     .summary = "Measures how fast a model starts and answers.",
     .description =
         "The program is started again and again for one token of a prompt of random tokens; the "
         "first time, which fills the caches, does not count. What the same forward takes in a "
-        "process that runs is taken off. Unless --max-num-seqs and --max-model-len are given, "
+        "process that runs is taken off. Then it is started as a server as often, and its lines "
+        "tell how "
+        "long each phase takes, up to the first token of a request. Unless --max-num-seqs and "
+        "--max-model-len are given, "
         "memory is planned for this one sequence, so that its plan can be compared with the peak.",
     .examples = examples,
-    .run = cmd_bench_start,
+    .run = cmd_bench_coldstart,
     .tables = tables,
 };
