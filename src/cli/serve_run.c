@@ -264,6 +264,19 @@ static void list_routes(service *s, const qw_server_config *config)
     }
 }
 
+// For tests of a running server: memory that fails at random, and a watchdog that is soon alarmed.
+static void set_test_failures(void)
+{
+    const char *period = getenv("QWENCH_TEST_FAIL_ALLOCATIONS");
+    if (period) qw_mem_fail_often(strtoull(period, NULL, 10));
+}
+
+static double stall_timeout_s(void)
+{
+    const char *seconds = getenv("QWENCH_TEST_STALL_SECONDS");
+    return seconds ? strtod(seconds, NULL) : STALL_TIMEOUT_S;
+}
+
 static qw_status run_server(service *s, const qw_server_config *config, qw_error *err)
 {
     const char *url = qw_http_server_url(qw_server_http(s->server));
@@ -278,23 +291,11 @@ static qw_status run_server(service *s, const qw_server_config *config, qw_error
         return qw_fail(err, QW_ERR_IO, "cannot start a thread for signals: %s", strerror(e));
     qw_serve_start_complete(s->o, &s->facts, url);
     qw_notify("READY=1");
+    set_test_failures();
     st = qw_server_run(s->server, err);
     pthread_kill(signals, SIGUSR1);
     pthread_join(signals, NULL);
     return st;
-}
-
-// For tests of a running server: memory that fails at random, and a watchdog that is soon alarmed.
-static void set_test_failures(void)
-{
-    const char *period = getenv("QWENCH_TEST_FAIL_ALLOCATIONS");
-    if (period) qw_mem_fail_often(strtoull(period, NULL, 10));
-}
-
-static double stall_timeout_s(void)
-{
-    const char *seconds = getenv("QWENCH_TEST_STALL_SECONDS");
-    return seconds ? strtod(seconds, NULL) : STALL_TIMEOUT_S;
 }
 
 static qw_status serve(service *s, qw_error *err)
@@ -323,7 +324,6 @@ static qw_status serve(service *s, qw_error *err)
                 .line = log_line,
                 .request = o->enable_log_requests ? log_request : NULL},
     };
-    set_test_failures();
     st = run_server(s, &config, err);
     qw_mem_fail_often(0);
     return st;

@@ -195,6 +195,8 @@ qw_status qw_server_start(qw_server *s, const qw_server_config *config, qw_error
     if (st == QW_OK && config->stall_timeout_s > 0)
         qw_http_server_timer_start(s->http, &s->watch, WATCH_MS, WATCH_MS);
     int stats_ms = (int)(config->log_stats_interval_s * 1e3);
+    // The first line counts from here on.
+    s->interval = (qw_metrics_interval){.last_ns = qw_clock_ns(), .was_idle = true};
     if (st == QW_OK && s->metrics && stats_ms > 0)
         qw_http_server_timer_start(s->http, &s->stats, stats_ms, stats_ms);
     return st;

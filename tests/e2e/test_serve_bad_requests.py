@@ -198,7 +198,7 @@ def check_raw(s):
     global n_cases
     body = json.dumps({"prompt": "x", "max_tokens": 1}).encode()
     head = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-    for path, method, want in (("/v1/nosuch", "GET", 404), ("/", "PUT", 404), ("/V1/models", "GET", 404),
+    for path, method, want in (("/v1/nosuch", "GET", 404), ("/", "PUT", 405), ("/V1/models", "GET", 404),
                                ("/v1/models/../x", "GET", 404), ("/v1/embeddings", "POST", 404),
                                ("/score", "POST", 404), ("/pooling", "POST", 404),
                                ("/v1/completions", "PUT", 405), ("/v1/completions", "DELETE", 405),
