@@ -122,6 +122,7 @@ def say(b, text, wait=True):
     n = b.eval("document.querySelectorAll('.answer').length")
     b.wait("document.activeElement.id === 'input' || (document.querySelector('#input').focus(), false)")
     b.type(text)
+    b.wait("!document.querySelector('#send').disabled", "the page knows a model to send to")
     b.key("Enter")
     if wait:
         b.wait(f"document.querySelectorAll('.answer .facts').length === {n + 1}", f"the answer to {text!r}")
@@ -174,7 +175,10 @@ def check_chat(b, s):
     b.click("#done-settings")
     b.events.clear()
     b.click(".answer:last-child .again")
-    sent = json.loads(b.event("Network.requestWillBeSent")["request"]["postData"])
+    request = {"url": ""}
+    while not request["url"].endswith("/v1/chat/completions"):  # the panel asks for /metrics
+        request = b.event("Network.requestWillBeSent")["request"]
+    sent = json.loads(request["postData"])
     check(sent["temperature"] == 0.25 and sent["chat_template_kwargs"] == {"enable_thinking": False}, str(sent))
     check([m["role"] for m in sent["messages"]] == ["user", "assistant", "user"] and "reasoning" not in sent["messages"][1], str(sent))
     b.wait("document.querySelectorAll('.answer .facts').length === 2 && document.querySelectorAll('.answer').length === 2")
