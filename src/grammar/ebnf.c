@@ -55,7 +55,8 @@ static void skip_space(ebnf *e)
 static bool take(ebnf *e, const char *what)
 {
     size_t n = strlen(what);
-    if (e->text.len - e->pos < n || memcmp(e->text.ptr + e->pos, what, n) != 0) return false;
+    if (n > e->text.len || e->pos > e->text.len - n) return false;
+    if (memcmp(e->text.ptr + e->pos, what, n) != 0) return false;
     e->pos += n;
     return true;
 }

@@ -31,7 +31,8 @@ static int peek(const parser *p)
 static bool take(parser *p, const char *what)
 {
     size_t n = strlen(what);
-    if (p->text.len - p->pos < n || memcmp(p->text.ptr + p->pos, what, n) != 0) return false;
+    if (n > p->text.len || p->pos > p->text.len - n) return false;
+    if (memcmp(p->text.ptr + p->pos, what, n) != 0) return false;
     p->pos += n;
     return true;
 }
@@ -300,7 +301,10 @@ static qw_regex *parse_group(parser *p)
         }
         if (take(p, "P<") || take(p, "<")) {
             while (!at_end(p) && peek(p) != '>') p->pos++;
-            p->pos++;
+            if (!take(p, ">")) {
+                (void)fail(p, QW_ERR_USAGE, "has a group name without >");
+                return NULL;
+            }
         } else if (!take(p, ":")) {
             (void)fail(p, QW_ERR_UNSUPPORTED, "has a (?...) that is not supported");
             return NULL;

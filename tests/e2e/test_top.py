@@ -50,17 +50,20 @@ class Terminal:
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def end(self):
-        end = time.monotonic() + 30
-        while self.proc.poll() is None:
-            ready, _, _ = select.select([self.fd], [], [], 0.1)
+        """Reads to the end of the terminal, which comes when the last process leaves it."""
+        end = time.monotonic() + 60
+        while True:
+            ready, _, _ = select.select([self.fd], [], [], max(0, end - time.monotonic()))
+            check(ready, "top does not end")
             try:
-                if ready:
-                    self.seen += os.read(self.fd, 65536).decode(errors="replace")
-            except OSError:
-                pass
-            check(time.monotonic() < end, "top does not end")
+                data = os.read(self.fd, 65536)
+            except OSError:  # EIO: nobody has it open
+                data = b""
+            if not data:
+                break
+            self.seen += data.decode(errors="replace")
         os.close(self.fd)
-        return self.proc.returncode
+        return self.proc.wait(60)
 
 
 def start_story(s, n=1):

@@ -63,6 +63,8 @@ static void test_refused(void **state)
         {"(a", "( without )", QW_ERR_USAGE},
         {"a)", ") without (", QW_ERR_USAGE},
         {"[a", "[ without ]", QW_ERR_USAGE},
+        {"(?<name", "group name without >", QW_ERR_USAGE},
+        {"(?P<", "group name without >", QW_ERR_USAGE},
         {"*a", "repeats nothing", QW_ERR_USAGE},
         {"[z-a]", "wrong order", QW_ERR_USAGE},
         {"a{2,1}", "below its minimum", QW_ERR_USAGE},
