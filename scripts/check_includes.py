@@ -37,8 +37,9 @@ LAYERS = {
                "engine/metrics.h"],
     "quant": ["base/", "format/", "backend/", "model/"],
     "bench": ["base/", "format/", "grammar/", "backend/", "model/", "engine/", "server/"],
+    "eval": ["base/", "format/", "grammar/", "backend/", "model/", "engine/", "quant/", "bench/"],
     "cli": ["base/", "format/", "grammar/", "backend/", "parallel/", "model/", "engine/", "server/", "quant/",
-            "bench/"],
+            "bench/", "eval/"],
 }
 # Folders that only their own layer may look into: a device is used through its operation table.
 LOCKED = ["backend/cpu/", "backend/cuda/"]

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "bench/stats.h"
+#include "bench/svg.h"
 
 enum {
     WIDTH = 960,
@@ -15,76 +16,43 @@ enum {
     TIMELINE_Y = TOP + 2 * STEP_Y + 20,
     TIMELINE_H = 420,
     HEIGHT = TIMELINE_Y + TIMELINE_H + 60,
-    N_TICKS = 5,
 };
 
-/** A plotting area; x runs from 0 to x_max. */
-typedef struct panel {
-    double left, top, width, height, x_max;
-} panel;
-
-static double at_x(const panel *p, double x)
+static void put_mark(qw_buf *out, const qw_svg_panel *p, double x, const char *name)
 {
-    return p->left + x / p->x_max * p->width;
-}
-
-// 1, 2 or 5 times a power of ten, so that about N_TICKS of them fit.
-static double tick_of(double range)
-{
-    double rough = range / N_TICKS, power = pow(10, floor(log10(rough)));
-    double factor = rough / power;
-    return power * (factor <= 1 ? 1 : factor <= 2 ? 2 : factor <= 5 ? 5 : 10);
-}
-
-static void put_frame(qw_buf *out, const panel *p, const char *title, const char *unit)
-{
-    qw_buf_printf(out, "<text x=\"%.0f\" y=\"%.0f\" class=\"t\">%s</text>\n", p->left, p->top - 8,
-                  title);
-    qw_buf_printf(out, "<rect x=\"%.0f\" y=\"%.0f\" width=\"%.0f\" height=\"%.0f\" class=\"f\"/>\n",
-                  p->left, p->top, p->width, p->height);
-    double tick = tick_of(p->x_max);
-    for (int i = 0; i * tick <= p->x_max * 1.0001; i++) {
-        double x = at_x(p, i * tick), bottom = p->top + p->height;
-        qw_buf_printf(out, "<path d=\"M%.1f %.1fv4\" class=\"k\"/>", x, bottom);
-        qw_buf_printf(out, "<text x=\"%.1f\" y=\"%.1f\" class=\"n\">%g%s</text>\n", x, bottom + 16,
-                      i * tick, (i + 1) * tick > p->x_max * 1.0001 ? unit : "");
-    }
-}
-
-static void put_mark(qw_buf *out, const panel *p, double x, const char *name)
-{
-    qw_buf_printf(out, "<path d=\"M%.1f %.1fv%.1f\" class=\"m\"/>", at_x(p, x), p->top, p->height);
-    qw_buf_printf(out, "<text x=\"%.1f\" y=\"%.1f\" class=\"s\">%s %.4g</text>\n", at_x(p, x) + 3,
-                  p->top + 14, name, x);
+    qw_buf_printf(out, "<path d=\"M%.1f %.1fv%.1f\" class=\"m\"/>", qw_svg_x(p, x), p->top,
+                  p->height);
+    qw_buf_printf(out, "<text x=\"%.1f\" y=\"%.1f\" class=\"s\">%s %.4g</text>\n",
+                  qw_svg_x(p, x) + 3, p->top + 14, name, x);
 }
 
 // The share of values below x, as steps at up to N_POINTS quantiles.
 static void put_distribution(qw_buf *out, const qw_load_distribution *d, int i_panel,
                              const char *title)
 {
-    panel p = {MARGIN + (i_panel % 2) * (PANEL_W + MARGIN), TOP + (i_panel / 2) * STEP_Y, PANEL_W,
-               PANEL_H, 1};
+    qw_svg_panel p = {MARGIN + (i_panel % 2) * (PANEL_W + MARGIN), TOP + (i_panel / 2) * STEP_Y,
+                      PANEL_W, PANEL_H, 1};
     if (d->n > 0 && d->values[d->n - 1] > 0) p.x_max = d->values[d->n - 1] * 1000 * 1.05;
-    put_frame(out, &p, title, " ms");
+    qw_svg_frame(out, &p, title, " ms");
     if (d->n == 0) return;
     qw_buf_printf(out, "<path class=\"c\" d=\"M%.1f %.1f", p.left, p.top + p.height);
     for (int i = 0; i <= N_POINTS; i++) {
         double share = (double)i / N_POINTS;
         double x = qw_stats_percentile(d->values, d->n, share) * 1000;
-        qw_buf_printf(out, "L%.1f %.1f", at_x(&p, x), p.top + p.height * (1 - share));
+        qw_buf_printf(out, "L%.1f %.1f", qw_svg_x(&p, x), p.top + p.height * (1 - share));
     }
     qw_buf_puts(out, "\"/>\n");
     put_mark(out, &p, qw_stats_percentile(d->values, d->n, 0.5) * 1000, "p50");
     put_mark(out, &p, qw_stats_percentile(d->values, d->n, 0.99) * 1000, "p99");
 }
 
-static void put_bar(qw_buf *out, const panel *p, double from, double to, double y, double height,
-                    const char *class_name)
+static void put_bar(qw_buf *out, const qw_svg_panel *p, double from, double to, double y,
+                    double height, const char *class_name)
 {
-    double width = at_x(p, to) - at_x(p, from);
+    double width = qw_svg_x(p, to) - qw_svg_x(p, from);
     qw_buf_printf(out,
                   "<rect x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\" class=\"%s\"/>\n",
-                  at_x(p, from), y, width > 0.2 ? width : 0.2, height, class_name);
+                  qw_svg_x(p, from), y, width > 0.2 ? width : 0.2, height, class_name);
 }
 
 static void put_timeline(qw_buf *out, const qw_load_report *r)
@@ -96,9 +64,9 @@ static void put_timeline(qw_buf *out, const qw_load_report *r)
         start = fmin(start, o->start_s);
         end = fmax(end, o->start_s + o->latency_s);
     }
-    panel p = {MARGIN, TIMELINE_Y, WIDTH - 2 * MARGIN, TIMELINE_H, 1};
+    qw_svg_panel p = {MARGIN, TIMELINE_Y, WIDTH - 2 * MARGIN, TIMELINE_H, 1};
     if (end > start) p.x_max = end - start;
-    put_frame(out, &p, "Requests: to the first token (light), behind it (dark)", " s");
+    qw_svg_frame(out, &p, "Requests: to the first token (light), behind it (dark)", " s");
     double row = p.height / (double)(r->n ? r->n : 1), height = row > 1 ? row * 0.8 : row;
     for (size_t i = 0; i < r->n; i++) {
         const qw_load_outcome *o = &r->outcomes[i];
@@ -114,16 +82,9 @@ void qw_load_plot(const qw_load_report *r, qw_buf *out)
     static const char *const titles[QW_LOAD_N_METRICS] = {
         "Time to first token: share of requests below", "Time per output token",
         "Gaps between events", "End to end"};
-    qw_buf_printf(out,
-                  "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" "
-                  "viewBox=\"0 0 %d %d\">\n<style>text{font:12px sans-serif;fill:#222}"
-                  ".t{font-weight:bold}.n{text-anchor:middle}.s{font-size:10px;fill:#a33}"
-                  ".f{fill:#fafafa;stroke:#999}.k{stroke:#999}.m{stroke:#a33;stroke-dasharray:3 3}"
-                  ".c{fill:none;stroke:#1f5fa8;stroke-width:1.5}.w{fill:#b9cfe8}.g{fill:#1f5fa8}"
-                  "</style>\n<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n",
-                  WIDTH, HEIGHT, WIDTH, HEIGHT);
+    qw_svg_begin(out, WIDTH, HEIGHT);
     for (int k = 0; k < QW_LOAD_N_METRICS; k++)
         put_distribution(out, &r->metrics.metrics[k], k, titles[k]);
     put_timeline(out, r);
-    qw_buf_puts(out, "</svg>\n");
+    qw_svg_end(out);
 }

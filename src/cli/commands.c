@@ -1,8 +1,8 @@
 #include "cli/commands.h"
 
 static const qw_command *const commands[] = {
-    &qw_cmd_bench,    &qw_cmd_chat,  &qw_cmd_generate, &qw_cmd_inspect, &qw_cmd_plan,
-    &qw_cmd_quantize, &qw_cmd_serve, &qw_cmd_tokenize, &qw_cmd_top,
+    &qw_cmd_bench, &qw_cmd_chat,     &qw_cmd_eval,  &qw_cmd_generate, &qw_cmd_inspect,
+    &qw_cmd_plan,  &qw_cmd_quantize, &qw_cmd_serve, &qw_cmd_tokenize, &qw_cmd_top,
 };
 
 static const qw_command_example examples[] = {

@@ -13,6 +13,7 @@ extern const qw_command qw_cmd_bench_serve;      /* in the group qw_cmd_bench */
 extern const qw_command qw_cmd_bench_server;     /* likewise */
 extern const qw_command qw_cmd_bench_coldstart;  /* likewise */
 extern const qw_command qw_cmd_chat;
+extern const qw_command qw_cmd_eval;
 extern const qw_command qw_cmd_generate;
 extern const qw_command qw_cmd_inspect;
 extern const qw_command qw_cmd_plan;
