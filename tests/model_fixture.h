@@ -23,6 +23,9 @@ typedef struct fixture {
 
 typedef struct fixture_options {
     const char *dir, *overrides, *isa;
+    const char *scheme; /* of made-up weights; NULL: the directory's */
+    const char *cache_dir;
+    qw_head_dtype head;
     qw_compute compute;
     qw_dtype kv_dtype;
     int block_size, n_threads, max_tokens;
@@ -43,12 +46,19 @@ static inline void fixture_open(fixture *f, const fixture_options *o)
     qw_error err;
     *f = (fixture){0};
     assert_ok(qw_model_config_load(&f->config, o->dir, o->overrides, &err));
-    assert_ok(qw_checkpoint_open(&f->checkpoint, o->dir, &err));
+    if (o->scheme)
+        assert_ok(qw_model_dummy_checkpoint(&f->checkpoint, &f->config,
+                                            qw_dummy_scheme_find(o->scheme), 11, &err));
+    else
+        assert_ok(qw_checkpoint_open(&f->checkpoint, o->dir, &err));
     qw_cpu_options cpu = {.n_threads = o->n_threads,
                           .isa = o->isa ? o->isa : getenv("QWENCH_CPU_ISA")};
     assert_ok(qw_backend_open_cpu(&f->be, &cpu, &err));
-    qw_model_limits limits = {.max_tokens = o->max_tokens, .max_logit_rows = o->max_tokens};
-    qw_model_load_args args = {.compute = o->compute, .limits = limits};
+    qw_model_limits limits = {
+        .max_tokens = o->max_tokens, .max_logit_rows = o->max_tokens, .head = o->head};
+    qw_model_load_args args = {.compute = o->compute,
+                               .limits = limits,
+                               .cache = {.dir = o->cache_dir, .model_dir = o->dir}};
     assert_ok(qw_model_load(&f->model, f->be, &f->config, &f->checkpoint, &args, &err));
     f->layout = qw_kv_layout_make(o->kv_dtype, o->block_size, f->config.num_key_value_heads,
                                   f->config.head_dim);

@@ -190,7 +190,7 @@ static qw_status make_checkpoint(const args *a, qw_error *err)
     qw_model_config config = {0};
     qw_checkpoint c = {0};
     qw_status st = qw_model_config_load(&config, a->config_dir, NULL, err);
-    if (st == QW_OK) st = qw_model_dummy_checkpoint(&c, &config, (uint64_t)a->seed, err);
+    if (st == QW_OK) st = qw_model_dummy_checkpoint(&c, &config, NULL, (uint64_t)a->seed, err);
     if (st == QW_OK) st = check_empty(a->out_dir, err);
     if (st == QW_OK) st = qw_file_make_dirs(a->out_dir, err);
     if (st == QW_OK) st = write_weights(a, &c, err);

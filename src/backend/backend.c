@@ -131,6 +131,7 @@ qw_status qw_linear_plan(qw_linear *out, const qw_linear_source *source, qw_erro
         rows[i] = source->segments[i].rows;
         dtypes[i] = source->segments[i].dtype;
         if (source->quant && source->quant->narrow) dtypes[i] = QW_DTYPE_I4;
+        if (source->quant && source->quant->from_float) dtypes[i] = QW_DTYPE_I8;
         w.segment_column[i] = column;
         column += (rows[i] + 15) / 16 * 16;
         has_bias |= source->biases && qw_host_matrix_is_set(&source->biases[i]);

@@ -8,6 +8,9 @@ typedef struct qw_quant_source {
     qw_input_scheme input;
     /** I8 segments hold -8 .. 7 and are packed as I4. */
     bool narrow;
+    /** Segments are floats that become I8 on the way, each row as TOKEN8 makes it of an input:
+     *  `scales` and groups are not given. */
+    bool from_float;
     /** [n_segments], each [1][rows]; one that is not set, or NULL: all 1. */
     const qw_host_matrix *scales;
     /** Inputs per group: a multiple of 8 that divides k; 0: no groups. */

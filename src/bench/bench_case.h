@@ -11,6 +11,8 @@ typedef struct qw_bench_env {
     const qw_model_config *config;
     const char *model;  /* "0.6b", or the directory's name */
     const char *format; /* "bf16", "f16", "f32", "w8a8", "w4a8", ... */
+    const char *scheme; /* of the made-up layers of whole steps (model/dummy_scheme.h); NULL: there
+                           are no such rows */
     qw_dtype dtype;     /* of the weights; I8 and I4 meet inputs of 8 bits per token */
     int group;          /* of I4; 0: a scale per output only */
     qw_dtype kv_dtype;  /* BF16, or F32 with f32 weights; attention also has I8 rows */
@@ -68,7 +70,8 @@ QW_MUST_CHECK qw_status qw_bench_sample_case(qw_bench_case *out, const qw_bench_
 /** A model with made-up weights, shared by the rows that run whole steps of it. */
 typedef struct qw_bench_step_model qw_bench_step_model;
 
-/** Load the environment's model for steps of at most `max_tokens` tokens; BF16 weights only. */
+/** Load the environment's model, made up by its scheme, for steps of at most `max_tokens` tokens.
+ */
 QW_MUST_CHECK qw_status qw_bench_step_model_new(qw_bench_step_model **out, const qw_bench_env *env,
                                                 int max_tokens, qw_error *err);
 /** The cases made from it keep the model alive. NULL is fine. */

@@ -15,12 +15,16 @@ typedef struct format {
     const char *name;
     qw_dtype dtype;
     int group;
+    const char *scheme; /* of whole steps */
 } format;
 
-static const format formats[] = {{"bf16", QW_DTYPE_BF16, 0},     {"f16", QW_DTYPE_F16, 0},
-                                 {"f32", QW_DTYPE_F32, 0},       {"w8a8", QW_DTYPE_I8, 0},
-                                 {"w4a8", QW_DTYPE_I4, 0},       {"w4a8-g128", QW_DTYPE_I4, 128},
-                                 {"w4a8-g256", QW_DTYPE_I4, 256}};
+static const format formats[] = {{"bf16", QW_DTYPE_BF16, 0, "none"},
+                                 {"f16", QW_DTYPE_F16, 0, NULL},
+                                 {"f32", QW_DTYPE_F32, 0, NULL},
+                                 {"w8a8", QW_DTYPE_I8, 0, "w8a8-dynamic"},
+                                 {"w4a8", QW_DTYPE_I4, 0, "w4a8"},
+                                 {"w4a8-g128", QW_DTYPE_I4, 128, "w4a8-g128"},
+                                 {"w4a8-g256", QW_DTYPE_I4, 256, "w4a8-g256"}};
 
 static const format *find_format(const char *name)
 {
@@ -205,9 +209,7 @@ static qw_status add_rows(qw_bench_group *g, const qw_bench_env *env, const qw_b
         st = qw_bench_sample_case(&c, env, err);
         st = add_case(g, st, &c, err);
     }
-    // Made-up weights are BF16.
-    if (st == QW_OK && o->ops & QW_BENCH_STEP && env->dtype == QW_DTYPE_BF16)
-        st = add_steps(g, env, o, err);
+    if (st == QW_OK && o->ops & QW_BENCH_STEP && env->scheme) st = add_steps(g, env, o, err);
     return st;
 }
 
@@ -234,6 +236,7 @@ static qw_status run_group(bench_run *r, size_t i_threads, qw_backend *be, qw_li
     QW_ASSERT(f);
     env.dtype = f->dtype;
     env.group = f->group;
+    env.scheme = f->scheme;
     env.kv_dtype = env.dtype == QW_DTYPE_F32 ? QW_DTYPE_F32 : QW_DTYPE_BF16;
     env.round = env.dtype != QW_DTYPE_F16 && env.dtype != QW_DTYPE_F32;
     env.peak = product_peak(be, env.dtype);

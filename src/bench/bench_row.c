@@ -20,7 +20,7 @@ static void add_sample(columns *c, const qw_bench_case *bc, const qw_sample *s)
     double limits[QW_N_LIMITS];
     qw_sample_limits(limits, s);
     double time_s = s->run.value / s->run_count, peak = limits[bc->work.peak];
-    double ops = bc->work.product_ops + bc->work.attention_ops;
+    double ops = qw_work_ops(&bc->work);
     c->time_us[c->n] = time_s * 1e6;
     c->ratio[c->n] = qw_sample_ratio(s, &bc->work);
     c->peak_ratio[c->n] = peak > 0 ? ops / time_s / peak : 0;
@@ -40,7 +40,7 @@ static void describe(qw_bench_row *row, const qw_bench_record *r)
     row->context = c->context;
     row->threads = r->threads;
     row->bytes = c->work.bytes;
-    row->ops = c->work.product_ops + c->work.attention_ops;
+    row->ops = qw_work_ops(&c->work);
     row->n_total = r->n_samples;
     if (r->n_samples == 0) return;
     double limits[QW_N_LIMITS];

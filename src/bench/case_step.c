@@ -58,7 +58,8 @@ static qw_status open_model(qw_bench_step_model *m, qw_error *err)
         .compute = QW_COMPUTE_BF16,
         .limits = {.max_tokens = m->max_tokens,
                    .max_logit_rows = m->max_tokens < 64 ? m->max_tokens : 64}};
-    qw_status st = qw_model_dummy_checkpoint(&m->checkpoint, cfg, SEED, err);
+    qw_status st = qw_model_dummy_checkpoint(&m->checkpoint, cfg,
+                                             qw_dummy_scheme_find(m->env->scheme), SEED, err);
     if (st == QW_OK)
         st = qw_model_load(&m->model, &m->profile.base, cfg, &m->checkpoint, &args, err);
     if (st == QW_OK) st = qw_sampler_new(&m->sampler, v, v, err);
@@ -251,6 +252,32 @@ static double head_weights(const qw_model_config *cfg)
     return (double)cfg->vocab_size * cfg->hidden_size;
 }
 
+// The head of a quantized model is int8.
+static bool is_integer(const qw_bench_env *env)
+{
+    return env->dtype == QW_DTYPE_I8 || env->dtype == QW_DTYPE_I4;
+}
+
+// Weights once, with the scales of groups.
+static double weight_bytes(const qw_bench_env *env)
+{
+    double per_weight = qw_dtype_bits(env->dtype) / 8.0, head = is_integer(env) ? 1 : per_weight;
+    if (env->group > 0) per_weight += 4.0 / env->group;
+    return layer_weights(env->config) * per_weight + head_weights(env->config) * head;
+}
+
+// Products of the layers for `m` tokens and of the head for `n_rows`.
+static void add_products(qw_work *work, const qw_bench_env *env, int m, int n_rows)
+{
+    double head = 2 * head_weights(env->config) * n_rows;
+    work->peak = env->peak;
+    work->product_ops = 2 * layer_weights(env->config) * m;
+    if (is_integer(env) && env->peak != QW_LIMIT_INT8)
+        work->other_ops[QW_LIMIT_INT8] = head;
+    else
+        work->product_ops += head;
+}
+
 qw_status qw_bench_decode_step_case(qw_bench_case *out, qw_bench_step_model *model, int m,
                                     int context, bool planned, qw_error *err)
 {
@@ -261,17 +288,14 @@ qw_status qw_bench_decode_step_case(qw_bench_case *out, qw_bench_step_model *mod
     if (st != QW_OK) return st;
     c->planned = planned;
     describe(out, c, planned ? "decode" : "decode-eager", m, context);
-    double weights = layer_weights(cfg) + head_weights(cfg);
     double positions = (double)m * context * cfg->num_hidden_layers;
     double group = (double)cfg->num_attention_heads / cfg->num_key_value_heads;
     out->work = (qw_work){
-        .bytes = weights * (qw_dtype_bits(env->dtype) / 8.0) +
-                 positions * 2 * cfg->num_key_value_heads * cfg->head_dim *
-                     (qw_dtype_bits(env->kv_dtype) / 8.0),
-        .product_ops = 2 * weights * m,
+        .bytes = weight_bytes(env) + positions * 2 * cfg->num_key_value_heads * cfg->head_dim *
+                                         (qw_dtype_bits(env->kv_dtype) / 8.0),
         .attention_ops = 4 * positions * cfg->num_attention_heads * cfg->head_dim * (1 + 1 / group),
-        .peak = env->peak,
     };
+    add_products(&out->work, env, m, m);
     return QW_OK;
 }
 
@@ -285,11 +309,10 @@ qw_status qw_bench_prefill_step_case(qw_bench_case *out, qw_bench_step_model *mo
     if (st != QW_OK) return st;
     describe(out, c, "prefill", m, m);
     out->work = (qw_work){
-        .bytes = (layer_weights(cfg) + head_weights(cfg)) * (qw_dtype_bits(env->dtype) / 8.0),
-        .product_ops = 2 * layer_weights(cfg) * m + 2 * head_weights(cfg),
+        .bytes = weight_bytes(env),
         .attention_ops =
             2.0 * m * (m + 1) * cfg->num_hidden_layers * cfg->num_attention_heads * cfg->head_dim,
-        .peak = env->peak,
     };
+    add_products(&out->work, env, m, 1);
     return QW_OK;
 }

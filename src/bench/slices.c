@@ -42,8 +42,17 @@ static double moving_s(const qw_work *work, const double limits[QW_N_LIMITS])
 
 static double computing_s(const qw_work *work, const double limits[QW_N_LIMITS])
 {
-    return divide(work->product_ops, limits[work->peak]) +
-           divide(work->attention_ops, limits[QW_LIMIT_FMA]);
+    double s = divide(work->product_ops, limits[work->peak]) +
+               divide(work->attention_ops, limits[QW_LIMIT_FMA]);
+    for (int k = 0; k < QW_N_LIMITS; k++) s += divide(work->other_ops[k], limits[k]);
+    return s;
+}
+
+double qw_work_ops(const qw_work *work)
+{
+    double ops = work->product_ops + work->attention_ops;
+    for (int k = 0; k < QW_N_LIMITS; k++) ops += work->other_ops[k];
+    return ops;
 }
 
 qw_limit_set qw_work_limits(const qw_work *work, const double limits[QW_N_LIMITS])
@@ -54,6 +63,8 @@ qw_limit_set qw_work_limits(const qw_work *work, const double limits[QW_N_LIMITS
     if (computing > 0 && computing >= moving / 2) {
         if (work->product_ops > 0) kinds |= 1u << work->peak;
         if (work->attention_ops > 0) kinds |= 1u << QW_LIMIT_FMA;
+        for (int k = 0; k < QW_N_LIMITS; k++)
+            if (work->other_ops[k] > 0) kinds |= 1u << k;
     }
     return kinds;
 }

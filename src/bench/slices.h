@@ -59,11 +59,15 @@ const char *qw_limit_name(qw_limit_kind kind);
 
 /** What a kernel moves and computes in one run, and on which peak it computes its products. */
 typedef struct qw_work {
-    double bytes;         /* read from memory */
-    double product_ops;   /* of the Linears */
-    double attention_ops; /* always fp32 */
-    qw_limit_kind peak;   /* FMA or BF16: what the products run on */
+    double bytes;                  /* read from memory */
+    double product_ops;            /* of the Linears */
+    double attention_ops;          /* always fp32 */
+    qw_limit_kind peak;            /* what the products run on */
+    double other_ops[QW_N_LIMITS]; /* of products that run on other peaks */
 } qw_work;
+
+/** All operations. */
+double qw_work_ops(const qw_work *work);
 
 /** One round of one row: the kernel, and the limits before and after it (value 0: not needed). */
 typedef struct qw_sample {
@@ -83,8 +87,8 @@ qw_limit_set qw_work_limits(const qw_work *work, const double limits[QW_N_LIMITS
 
 /**
  * Least seconds for `work` at these limits (1.3): the longer of moving its bytes and of computing,
- * products and attention one after the other. *decided_by (may be NULL) says which. A limit of 0
- * was not measured and does not count.
+ * all products and attention one after the other. *decided_by (may be NULL) says which. A limit of
+ * 0 was not measured and does not count.
  */
 double qw_work_limit_s(const qw_work *work, const double limits[QW_N_LIMITS],
                        qw_limit_kind *decided_by);

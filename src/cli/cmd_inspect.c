@@ -6,7 +6,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/model_options.h"
-#include "engine/engine.h"
+#include "engine/engine_setup.h"
 
 typedef struct inspect_options {
     bool json;
@@ -28,6 +28,7 @@ typedef struct inspection {
     int n_threads;
     qw_model_config config;
     qw_checkpoint checkpoint;
+    qw_head_dtype head;
     bool json;
     group done, current; /* table: the layers told last, and the one that is being read */
     bool has_done;
@@ -123,7 +124,7 @@ static void begin(inspection *in)
     if (!in->json) {
         qw_buf_printf(out, "%s: %s, %d layers, %s\n", in->model, in->config.architecture,
                       in->config.num_hidden_layers, q ? "ascend" : "stored as float");
-        if (q)
+        if (q && q->file)
             qw_buf_printf(out, "described by %s, version %s%s\n", q->file,
                           q->version ? q->version : "none",
                           q->has_kv_scales ? ", with scales of an int8 KV cache" : "");
@@ -133,7 +134,7 @@ static void begin(inspection *in)
     qw_fields_text(out, "model", in->model);
     qw_fields_text(out, "architecture", in->config.architecture);
     qw_fields_text(out, "quantization", q ? "ascend" : "none");
-    if (q) qw_fields_text(out, "description", q->file);
+    if (q && q->file) qw_fields_text(out, "description", q->file);
     qw_fields_flag(out, "has_kv_scales", q && q->has_kv_scales);
     qw_fields_text(out, "isa", in->isa);
     qw_fields_open(out, "linears", '[');
@@ -175,7 +176,7 @@ static qw_status look(inspection *in, qw_error *err)
     qw_buf_init(&in->done.text, 1 << 20);
     qw_buf_init(&in->current.text, 1 << 20);
     begin(in);
-    qw_status st = qw_model_describe(&in->config, &in->checkpoint, add_linear, in, err);
+    qw_status st = qw_model_describe(&in->config, &in->checkpoint, in->head, add_linear, in, err);
     if (st == QW_OK) end(in);
     if (st == QW_OK) st = qw_buf_check(&in->current.text, "a layer", err);
     if (st == QW_OK) st = qw_buf_check(&in->done.text, "a layer", err);
@@ -188,13 +189,6 @@ static qw_status look(inspection *in, qw_error *err)
     return st;
 }
 
-static qw_status open_checkpoint(inspection *in, const qw_engine_options *o, qw_error *err)
-{
-    return strcmp(o->load_format, "dummy") == 0
-               ? qw_model_dummy_checkpoint(&in->checkpoint, &in->config, o->dummy_seed, err)
-               : qw_checkpoint_open(&in->checkpoint, o->model_dir, err);
-}
-
 static qw_status inspect(const inspect_options *o, const qw_model_options *model, qw_error *err)
 {
     inspection in = {.model = model->model ? model->model : "the built-in model", .json = o->json};
@@ -204,9 +198,10 @@ static qw_status inspect(const inspect_options *o, const qw_model_options *model
     if (st != QW_OK) return st;
     st = qw_model_config_load(&in.config, args.model_dir, args.hf_overrides, err);
     if (st == QW_OK) {
-        st = open_checkpoint(&in, &args.options, err);
+        st = qw_engine_checkpoint_open(&in.checkpoint, &args.options, &in.config, err);
         if (st == QW_OK) {
             st = find_isa(&in, &args.options, err);
+            if (st == QW_OK) st = qw_engine_head_dtype(&in.head, &args.options, err);
             if (st == QW_OK) st = look(&in, err);
             qw_checkpoint_close(&in.checkpoint);
         }

@@ -41,19 +41,35 @@ typedef struct plan_result {
     qw_machine_limits limits;
     const char *isa; /* static */
     int n_threads;
+    double ops[QW_N_LIMITS]; /* of all products, per token, by what they run on */
     size_t kv_per_token;
     int64_t capacity, length;
     double concurrency;
     prediction predictions[2];
 } plan_result;
 
-// Products of all layers and the head, per token.
-static double n_weights(const qw_model_config *c)
+static qw_limit_kind peak_of(const qw_linear_info *l)
 {
-    double h = c->hidden_size, q = (double)c->num_attention_heads * c->head_dim;
-    double kv = (double)c->num_key_value_heads * c->head_dim;
-    return c->num_hidden_layers * (h * (2 * q + 2 * kv) + 3 * h * c->intermediate_size) +
-           (double)c->vocab_size * h;
+    bool is_float = l->input == QW_INPUT_FLOAT;
+    if (!is_float) return l->dtype == QW_DTYPE_I4 ? QW_LIMIT_INT4 : QW_LIMIT_INT8;
+    return l->dtype == QW_DTYPE_BF16 ? QW_LIMIT_BF16 : QW_LIMIT_FMA;
+}
+
+static void count_ops(void *ctx, const qw_linear_info *l)
+{
+    plan_result *r = ctx;
+    r->ops[peak_of(l)] += 2.0 * l->rows * l->cols;
+}
+
+// Products run on the peaks of their formats, as far as this level and precision have them.
+static void place_ops(double out[QW_N_LIMITS], const plan_result *r, double n_requests)
+{
+    bool has_bf16 = r->setup.compute == QW_COMPUTE_BF16 && r->limits.limits[QW_LIMIT_BF16] > 0;
+    memset(out, 0, QW_N_LIMITS * sizeof *out);
+    for (int k = 0; k < QW_N_LIMITS; k++) {
+        bool has = k == QW_LIMIT_BF16 ? has_bf16 : r->limits.limits[k] > 0;
+        out[has ? k : QW_LIMIT_FMA] += r->ops[k] * n_requests;
+    }
 }
 
 // A step reads all weights once and each request's KV, and computes for each request: the longer of
@@ -62,14 +78,13 @@ static prediction predict(const plan_result *r, int64_t n_requests, int64_t cont
 {
     const qw_model_config *c = &r->config;
     double positions = (double)n_requests * (double)context;
-    bool bf16 = r->setup.compute == QW_COMPUTE_BF16 && r->limits.limits[QW_LIMIT_BF16] > 0;
-    const qw_work work = {
+    qw_work work = {
         .bytes = (double)r->setup.plan.in.weights + positions * (double)r->kv_per_token,
-        .product_ops = 2 * n_weights(c) * (double)n_requests,
         .attention_ops =
             4 * positions * c->num_hidden_layers * c->num_attention_heads * (double)c->head_dim,
-        .peak = bf16 ? QW_LIMIT_BF16 : QW_LIMIT_FMA,
+        .peak = QW_LIMIT_FMA,
     };
+    place_ops(work.other_ops, r, (double)n_requests);
     prediction p = {.n_requests = n_requests, .context = context};
     p.tokens_per_s = (double)n_requests / qw_work_limit_s(&work, r->limits.limits, &p.decided_by);
     return p;
@@ -112,11 +127,12 @@ static qw_status measure_machine(plan_result *r, const qw_engine_args *args, boo
 static qw_status make_setup(plan_result *r, const qw_engine_options *o, qw_error *err)
 {
     qw_checkpoint checkpoint;
-    bool dummy = strcmp(o->load_format, "dummy") == 0;
-    qw_status st = dummy ? qw_model_dummy_checkpoint(&checkpoint, &r->config, o->dummy_seed, err)
-                         : qw_checkpoint_open(&checkpoint, o->model_dir, err);
+    qw_status st = qw_engine_checkpoint_open(&checkpoint, o, &r->config, err);
     if (st != QW_OK) return st;
     st = qw_engine_setup_make(&r->setup, o, &r->config, &checkpoint, err);
+    if (st == QW_OK)
+        st = qw_model_describe(&r->config, &checkpoint, r->setup.model_limits.head, count_ops, r,
+                               err);
     qw_checkpoint_close(&checkpoint);
     return st;
 }
@@ -137,11 +153,15 @@ static void print_table(const plan_result *r, qw_buf *out)
                   r->capacity);
     qw_buf_printf(out, "  %.2f requests of %" PRId64 " tokens at a time\n", r->concurrency,
                   r->length);
-    qw_buf_printf(out,
-                  "machine\n  %s, %d threads, %s: reads %.1f GB/s, computes %.0f GFLOP/s (%s)\n",
-                  r->machine.cpu, r->n_threads, r->isa, r->limits.limits[QW_LIMIT_READ] * 1e-9,
-                  r->limits.limits[QW_LIMIT_FMA] * 1e-9,
-                  r->limits.from_cache ? "measured before" : "measured now");
+    const double *limits = r->limits.limits;
+    qw_buf_printf(out, "machine\n  %s, %d threads, %s: reads %.1f GB/s, computes %.0f GFLOP/s",
+                  r->machine.cpu, r->n_threads, r->isa, limits[QW_LIMIT_READ] * 1e-9,
+                  limits[QW_LIMIT_FMA] * 1e-9);
+    if (r->ops[QW_LIMIT_INT8] > 0)
+        qw_buf_printf(out, ", int8 %.0f GOP/s", limits[QW_LIMIT_INT8] * 1e-9);
+    if (r->ops[QW_LIMIT_INT4] > 0)
+        qw_buf_printf(out, ", int4 %.0f GOP/s", limits[QW_LIMIT_INT4] * 1e-9);
+    qw_buf_printf(out, " (%s)\n", r->limits.from_cache ? "measured before" : "measured now");
     qw_buf_puts(out, "predicted decode, at most\n");
     for (size_t i = 0; i < QW_ARRAY_LEN(r->predictions); i++) {
         const prediction *p = &r->predictions[i];
@@ -183,6 +203,8 @@ static void print_json(const plan_result *r, qw_buf *out)
     qw_fields_number(out, "read_bytes_per_s", r->limits.limits[QW_LIMIT_READ]);
     qw_fields_number(out, "fma_ops_per_s", r->limits.limits[QW_LIMIT_FMA]);
     qw_fields_number(out, "bf16_ops_per_s", r->limits.limits[QW_LIMIT_BF16]);
+    qw_fields_number(out, "int8_ops_per_s", r->limits.limits[QW_LIMIT_INT8]);
+    qw_fields_number(out, "int4_ops_per_s", r->limits.limits[QW_LIMIT_INT4]);
     qw_fields_flag(out, "from_cache", r->limits.from_cache);
     qw_fields_close(out, '}');
     qw_fields_open(out, "decode", '[');

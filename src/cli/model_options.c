@@ -12,6 +12,10 @@ static const char *const load_formats[] = {"auto", "safetensors", "dummy", NULL}
 static const char *const dtypes[] = {"auto", "bfloat16", "float32", "float16",
                                      "half", "float",    NULL};
 static const char *const generation_words[] = {"auto", "vllm", NULL};
+static const char *const dummy_quantizations[] = {
+    "none",      "w8a8",      "w8a8-dynamic", "w8a16",          "w4a8",
+    "w4a8-g128", "w4a8-g256", "w4a4",         "w4a4-flatquant", NULL};
+static const char *const head_dtypes[] = {"auto", "int8", "float", NULL};
 static const char *const kv_dtypes[] = {"auto", "bfloat16", "float32", "int8", NULL};
 
 // vLLM's names for the groups: `serve` has these rows too.
@@ -39,6 +43,15 @@ static const qw_opt rows[] = {
      .help = "dummy: made-up weights, only config.json is needed (and the tokenizer, for text)"},
     {"dummy_seed", QW_OPT_INT, FIELD(dummy_seed), .def = "0", .min = 0, .max = 9007199254740992.0,
      .group = LOAD_GROUP, .help = "which weights --load-format dummy makes up"},
+    {"dummy_quantization", QW_OPT_CHOICE, FIELD(dummy_quantization), .def = "none",
+     .choices = dummy_quantizations, .group = LOAD_GROUP,
+     .help = "how the layers that --load-format dummy makes up are stored; w8a8: static input "
+             "scales"},
+    {"lm_head_dtype", QW_OPT_CHOICE, FIELD(lm_head_dtype), .def = "auto", .choices = head_dtypes,
+     .group = MODEL_GROUP,
+     .help = "int8: the head's float weights are quantized row by row at loading, which halves "
+             "what a step reads for them and changes logits; float: as stored; auto: int8 for a "
+             "quantized model whose description does not name the head"},
     {"dtype", QW_OPT_CHOICE, FIELD(dtype), .def = "auto", .choices = dtypes, .group = MODEL_GROUP,
      .help = "precision of activations; float32 is the accuracy reference"},
     {"hf_overrides", QW_OPT_JSON, FIELD(hf_overrides), .group = MODEL_GROUP,
@@ -191,6 +204,8 @@ qw_status qw_engine_args_make(qw_engine_args *out, const qw_model_options *o, qw
     e->generation_config_overrides = a.generation_overrides;
     e->load_format = load_formats[o->load_format];
     e->dummy_seed = (uint64_t)o->dummy_seed;
+    e->dummy_quantization = dummy_quantizations[o->dummy_quantization];
+    e->lm_head_dtype = head_dtypes[o->lm_head_dtype];
     e->pack_cache_dir = a.cache_dir;
     e->verify_pack = o->verify_pack;
     e->dtype = dtypes[o->dtype];

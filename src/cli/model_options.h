@@ -14,7 +14,7 @@ typedef struct qw_model_options {
     double gpu_memory_utilization;
     int64_t dummy_seed;
     bool verify_pack;
-    int load_format, dtype, kv_cache_dtype;
+    int load_format, dtype, kv_cache_dtype, dummy_quantization, lm_head_dtype;
     const char *cpu_isa;
     qw_opt_json hf_overrides, override_generation_config;
     const char *generation_config; /* auto, vllm or a directory */

@@ -20,6 +20,7 @@ struct qw_engine {
     qw_backend *be;
     qw_model *model;
     const char *dtype_name;
+    qw_head_dtype head;
     int32_t max_logit_rows;
     qw_kv_cache kv;
     qw_scheduler scheduler;
@@ -71,17 +72,6 @@ void qw_engine_options_use_tokenizer(qw_engine_options *o, const qw_tokenizer *t
 }
 
 // Opening
-
-static qw_status open_checkpoint(qw_engine *e, const qw_engine_options *o, qw_error *err)
-{
-    const char *format = o->load_format ? o->load_format : "auto";
-    if (strcmp(format, "dummy") == 0)
-        return qw_model_dummy_checkpoint(&e->checkpoint, &e->config, o->dummy_seed, err);
-    if (strcmp(format, "auto") != 0 && strcmp(format, "safetensors") != 0)
-        return qw_fail(err, QW_ERR_USAGE,
-                       "--load-format '%s' is unknown; choose auto, safetensors or dummy", format);
-    return qw_checkpoint_open(&e->checkpoint, o->model_dir, err);
-}
 
 static qw_status load_model(qw_engine *e, const qw_engine_options *o, const qw_engine_setup *s,
                             qw_error *err)
@@ -157,11 +147,12 @@ static qw_status open_engine(qw_engine *e, const qw_engine_options *o, qw_error 
     if (st == QW_OK)
         st = qw_generation_config_load(&e->generation, o->model_dir, o->generation_config_overrides,
                                        &e->config, err);
-    if (st == QW_OK) st = open_checkpoint(e, o, err);
+    if (st == QW_OK) st = qw_engine_checkpoint_open(&e->checkpoint, o, &e->config, err);
     if (st == QW_OK) st = qw_engine_setup_make(&s, o, &e->config, &e->checkpoint, err);
     if (st != QW_OK) return st;
     e->plan = s.plan;
     e->dtype_name = s.dtype_name;
+    e->head = s.model_limits.head;
     qw_cpu_options cpu = {.n_threads = o->cpu_threads, .isa = o->cpu_isa};
     st = qw_backend_open_cpu(&e->be, &cpu, err);
     if (st == QW_OK) st = load_model(e, o, &s, err);
@@ -218,29 +209,36 @@ const char *qw_engine_dtype_name(const qw_engine *e)
     return e->dtype_name;
 }
 
-static void describe(const qw_engine *e, qw_buf *out, const char *layer, const char *tensor)
+typedef struct description {
+    const qw_engine *engine;
+    qw_buf *out;
+} description;
+
+// Of each kind of layer the first one's first Linear.
+static void describe(void *ctx, const qw_linear_info *l)
 {
-    const qw_stored_tensor *t = qw_checkpoint_find(&e->checkpoint, tensor);
-    const char *dtype = t ? qw_dtype_name(t->dtype) : "?";
-    char kernel[32];
-    size_t n = 0;
-    for (; dtype[n] && n + 1 < sizeof kernel; n++)
-        kernel[n] = (char)(dtype[n] >= 'A' && dtype[n] <= 'Z' ? dtype[n] + 32 : dtype[n]);
-    kernel[n] = '\0';
-    qw_buf_printf(out, "  %-26s %s -> gemm_%s -> %s\n", layer, dtype, kernel, e->be->isa);
+    const description *d = ctx;
+    int n = d->engine->config.num_hidden_layers;
+    char name[64] = "";
+    if (l->layer < 0)
+        snprintf(name, sizeof name, "%s",
+                 strcmp(l->name, "lm_head") == 0 ? "lm_head" : "lm_head (the embedding)");
+    else if (l->layer == 0 && strcmp(l->name, "self_attn.q_proj") == 0)
+        snprintf(name, sizeof name, "%d x q/k/v, o", n);
+    else if (l->layer == 0 && strcmp(l->name, "mlp.gate_proj") == 0)
+        snprintf(name, sizeof name, "%d x gate/up, down", n);
+    if (*name)
+        qw_buf_printf(d->out, "  %-26s %s -> %s -> %s\n", name, l->format, l->kernel,
+                      d->engine->be->isa);
 }
 
 void qw_engine_describe_layers(const qw_engine *e, qw_buf *out)
 {
+    description d = {e, out};
     qw_buf_printf(out, "layers\n");
-    char name[64];
-    snprintf(name, sizeof name, "%d x q/k/v, o", e->config.num_hidden_layers);
-    describe(e, out, name, "model.layers.0.self_attn.q_proj.weight");
-    snprintf(name, sizeof name, "%d x gate/up, down", e->config.num_hidden_layers);
-    describe(e, out, name, "model.layers.0.mlp.gate_proj.weight");
-    bool tied = e->config.tie_word_embeddings;
-    describe(e, out, tied ? "lm_head (the embedding)" : "lm_head",
-             tied ? "model.embed_tokens.weight" : "lm_head.weight");
+    qw_error why; // what was loaded can be described, if there is memory
+    if (qw_model_describe(&e->config, &e->checkpoint, e->head, describe, &d, &why) != QW_OK)
+        qw_buf_printf(out, "  %s\n", why.text);
 }
 
 const qw_step_stats *qw_engine_step_stats(const qw_engine *e)

@@ -14,6 +14,8 @@ typedef struct qw_engine_options {
     const char *generation_config_overrides; /* JSON text or NULL */
     const char *load_format;                 /* auto, safetensors, dummy */
     uint64_t dummy_seed;                     /* of the weights under load_format dummy */
+    const char *dummy_quantization;          /* how these are stored: NULL, none, w8a8, ... */
+    const char *lm_head_dtype;               /* auto, int8, float */
     const char *pack_cache_dir;              /* where packed weights are kept; NULL: nowhere */
     bool verify_pack;                        /* hash all kept packed weights before using them */
     const char *dtype;                       /* auto, bfloat16, float32, float16, half, float */

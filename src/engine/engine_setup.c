@@ -52,6 +52,44 @@ static qw_status choose_precision(precision *out, const qw_engine_options *o,
     return QW_OK;
 }
 
+qw_status qw_engine_checkpoint_open(qw_checkpoint *out, const qw_engine_options *o,
+                                    const qw_model_config *config, qw_error *err)
+{
+    const char *format = o->load_format ? o->load_format : "auto";
+    const char *name = o->dummy_quantization ? o->dummy_quantization : "none";
+    const qw_dummy_scheme *scheme = qw_dummy_scheme_find(name);
+    bool is_dummy = strcmp(format, "dummy") == 0;
+    if (!is_dummy && strcmp(format, "auto") != 0 && strcmp(format, "safetensors") != 0)
+        return qw_fail(err, QW_ERR_USAGE,
+                       "--load-format '%s' is unknown; choose auto, safetensors or dummy", format);
+    if (!scheme)
+        return qw_fail(err, QW_ERR_USAGE,
+                       "--dummy-quantization '%.60s' is unknown; choose none, w8a8, w8a8-dynamic, "
+                       "w8a16, w4a8, w4a8-g128, w4a8-g256, w4a4 or w4a4-flatquant",
+                       name);
+    if (!is_dummy && strcmp(name, "none") != 0)
+        return qw_fail(err, QW_ERR_USAGE,
+                       "--dummy-quantization %s is about made-up weights; give --load-format dummy "
+                       "too, or leave it out",
+                       name);
+    return is_dummy ? qw_model_dummy_checkpoint(out, config, scheme, o->dummy_seed, err)
+                    : qw_checkpoint_open(out, o->model_dir, err);
+}
+
+qw_status qw_engine_head_dtype(qw_head_dtype *out, const qw_engine_options *o, qw_error *err)
+{
+    static const char *const names[] = {
+        [QW_HEAD_AUTO] = "auto", [QW_HEAD_INT8] = "int8", [QW_HEAD_FLOAT] = "float"};
+    const char *name = o->lm_head_dtype ? o->lm_head_dtype : "auto";
+    for (size_t i = 0; i < QW_ARRAY_LEN(names); i++) {
+        if (strcmp(name, names[i]) != 0) continue;
+        *out = (qw_head_dtype)i;
+        return QW_OK;
+    }
+    return qw_fail(err, QW_ERR_USAGE,
+                   "--lm-head-dtype '%.60s' is unknown; choose auto, int8 or float", name);
+}
+
 // The longest context there can be, before the plan has settled it.
 static int32_t longest_context(const qw_engine_options *o, const qw_model_config *config)
 {
@@ -214,6 +252,8 @@ qw_status qw_engine_setup_make(qw_engine_setup *out, const qw_engine_options *o,
     precision p = {0};
     qw_status st = check_options(o, err);
     if (st == QW_OK) st = choose_precision(&p, o, checkpoint, err);
+    qw_head_dtype head = QW_HEAD_AUTO;
+    if (st == QW_OK) st = qw_engine_head_dtype(&head, o, err);
     if (st == QW_OK) st = choose_sizes(&s.scheduler_limits, o, config, err);
     if (st == QW_OK) st = choose_prefills(&s.scheduler_limits, o, config, err);
     if (st == QW_OK) st = choose_policy(&s.scheduler_limits, o, err);
@@ -223,8 +263,10 @@ qw_status qw_engine_setup_make(qw_engine_setup *out, const qw_engine_options *o,
     s.layout =
         qw_kv_layout_make(p.kv, o->block_size, config->num_key_value_heads, config->head_dim);
     int32_t tokens = s.scheduler_limits.max_num_batched_tokens;
-    s.model_limits = (qw_model_limits){
-        .max_tokens = tokens, .max_logit_rows = tokens < MAX_LOGIT_ROWS ? tokens : MAX_LOGIT_ROWS};
+    s.model_limits =
+        (qw_model_limits){.max_tokens = tokens,
+                          .max_logit_rows = tokens < MAX_LOGIT_ROWS ? tokens : MAX_LOGIT_ROWS,
+                          .head = head};
     st = make_plan(&s, o, config, checkpoint, err);
     if (st == QW_OK) st = check_plan(&s, err);
     if (st == QW_OK) *out = s;

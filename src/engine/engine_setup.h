@@ -23,6 +23,17 @@ void qw_step_limits_fill(int64_t *max_num_seqs, int64_t *max_num_batched_tokens,
                          bool chunked_prefill, int64_t factor);
 
 /**
+ * Open the weights that the options name, or make them up. Close with qw_checkpoint_close. Errors:
+ * those of the checkpoint; names that are unknown; --dummy-quantization of weights that are not.
+ */
+QW_MUST_CHECK qw_status qw_engine_checkpoint_open(qw_checkpoint *out, const qw_engine_options *o,
+                                                  const qw_model_config *config, qw_error *err);
+
+/** The choice of --lm-head-dtype. Errors: the name is unknown. */
+QW_MUST_CHECK qw_status qw_engine_head_dtype(qw_head_dtype *out, const qw_engine_options *o,
+                                             qw_error *err);
+
+/**
  * Check the options against each other and the model, give those that were not set their values
  * (cli-and-bench.md 2.2, 2.3), and make the memory plan. Errors name the option.
  */

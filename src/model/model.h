@@ -4,6 +4,7 @@
 #include "backend/backend.h"
 #include "format/checkpoint.h"
 #include "format/model_config.h"
+#include "model/dummy_scheme.h"
 #include "model/packed_weights.h"
 
 /** Compute precision of activations (--dtype). */
@@ -12,10 +13,19 @@ typedef enum qw_compute {
     QW_COMPUTE_F32,  /* fp32 throughout: the accuracy reference */
 } qw_compute;
 
-/** Limits that size the step buffers. */
+/** What the head multiplies by (--lm-head-dtype). */
+typedef enum qw_head_dtype {
+    QW_HEAD_AUTO,  /* INT8 in a quantized model whose description does not name the head; else FLOAT
+                    */
+    QW_HEAD_INT8,  /* int8, made of float weights at loading with a scale for each row */
+    QW_HEAD_FLOAT, /* as it is stored */
+} qw_head_dtype;
+
+/** What sizes a model's memory. */
 typedef struct qw_model_limits {
     int max_tokens;     /* rows of the flat batch */
     int max_logit_rows; /* rows whose logits are computed in one call */
+    qw_head_dtype head;
 } qw_model_limits;
 
 /** What a model needs before anything is loaded, in bytes. */
@@ -65,9 +75,11 @@ QW_MUST_CHECK qw_status qw_model_load(qw_model **out, qw_backend *backend,
 /** Bytes of the packed cache that the weights lie in; 0 when they are in memory. */
 size_t qw_model_mapped_weights(const qw_model *m);
 
-/** A checkpoint of made-up weights for all tensors of a config (format/dummy_checkpoint.h). */
+/** A checkpoint of made-up weights for all tensors of a config (format/dummy_checkpoint.h), stored
+ *  as the scheme says; NULL: as floats. */
 QW_MUST_CHECK qw_status qw_model_dummy_checkpoint(qw_checkpoint *out, const qw_model_config *config,
-                                                  uint64_t seed, qw_error *err);
+                                                  const qw_dummy_scheme *scheme, uint64_t seed,
+                                                  qw_error *err);
 void qw_model_free(qw_model *m);
 
 /** How a Linear is stored and run. Strings are borrowed for the call. */
@@ -76,6 +88,8 @@ typedef struct qw_linear_info {
     const char *name;    /* "mlp.up_proj", without its layer */
     const char *format;  /* static: "W8A8_DYNAMIC"; the dtype of float weights */
     const char *kernel;  /* static: "int8 x int8 per token" */
+    qw_dtype dtype;      /* of the packed weights */
+    qw_input_kind input; /* what happens to the rows that they meet */
     const char *product; /* what it is packed with: "mlp.gate_up_proj", or itself */
     int rows, cols;      /* outputs, inputs */
     int group;           /* inputs per group of scales; 0: none */
@@ -89,8 +103,8 @@ typedef void qw_linear_info_fn(void *ctx, const qw_linear_info *info);
 /** Tell about all Linears, layer by layer, the head last. Errors as qw_model_load's, but values are
  *  not looked at. */
 QW_MUST_CHECK qw_status qw_model_describe(const qw_model_config *config,
-                                          const qw_checkpoint *checkpoint, qw_linear_info_fn *fn,
-                                          void *ctx, qw_error *err);
+                                          const qw_checkpoint *checkpoint, qw_head_dtype head,
+                                          qw_linear_info_fn *fn, void *ctx, qw_error *err);
 
 /** Step plans and what became of them. */
 typedef struct qw_step_stats {

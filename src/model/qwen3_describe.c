@@ -69,6 +69,8 @@ static qw_status describe_rule(const qw_product_rule *rule, const qw_model_confi
                              .format = l->type == QW_QUANT_FLOAT ? qw_dtype_name(l->weight.dtype)
                                                                  : qw_quant_type_name(l->type),
                              .kernel = kernel_of(&w),
+                             .dtype = w.dtype,
+                             .input = w.input.kind,
                              .product = short_name(product->name, i),
                              .rows = l->rows,
                              .cols = l->cols,
@@ -82,15 +84,15 @@ static qw_status describe_rule(const qw_product_rule *rule, const qw_model_confi
 }
 
 qw_status qw_model_describe(const qw_model_config *config, const qw_checkpoint *checkpoint,
-                            qw_linear_info_fn *fn, void *ctx, qw_error *err)
+                            qw_head_dtype head, qw_linear_info_fn *fn, void *ctx, qw_error *err)
 {
     qw_status st = qw_qwen3_check_tensors(config, checkpoint, QW_CHECK_SHAPES, err);
     for (int i = 0; i < config->num_hidden_layers && st == QW_OK; i++)
         for (int p = 0; p < QW_N_LAYER_PRODUCTS && st == QW_OK; p++)
             st = describe_rule(&qw_layer_products[p], config, checkpoint, i, fn, ctx, err);
     if (st != QW_OK) return st;
-    qw_product_rule head = qw_lm_head_product(config, checkpoint);
-    return describe_rule(&head, config, checkpoint, -1, fn, ctx, err);
+    qw_product_rule rule = qw_lm_head_product(config, checkpoint, head);
+    return describe_rule(&rule, config, checkpoint, -1, fn, ctx, err);
 }
 
 // Formats and their kernels, in the order in which they are met.
@@ -119,10 +121,12 @@ static void count_linear(void *ctx, const qw_linear_info *l)
     t->rows[i].bytes += l->stored_bytes;
 }
 
-void qw_qwen3_log_formats(const qw_model_config *c, const qw_checkpoint *ck, const char *isa)
+void qw_qwen3_log_formats(const qw_model_config *c, const qw_checkpoint *ck, qw_head_dtype head,
+                          const char *isa)
 {
     tally t = {.n_rows = 0};
-    if (!qw_log_is_on(QW_LOG_INFO) || qw_model_describe(c, ck, count_linear, &t, NULL) != QW_OK)
+    if (!qw_log_is_on(QW_LOG_INFO) ||
+        qw_model_describe(c, ck, head, count_linear, &t, NULL) != QW_OK)
         return;
     for (size_t i = 0; i < t.n_rows; i++)
         QW_LOG(QW_LOG_INFO, "weights", "%zu Linears are %s, %.3f GB: %s, %s", t.rows[i].n,

@@ -113,11 +113,13 @@ typedef struct qw_product_rule {
     const char *weights[3], *biases[3];
     int n;
     qw_concat concat;
+    bool to_int8; /* float weights are quantized when they are packed */
 } qw_product_rule;
 
 extern const qw_product_rule qw_layer_products[QW_N_LAYER_PRODUCTS];
 /** The head's rule: lm_head.weight, or the embedding where they are tied. */
-qw_product_rule qw_lm_head_product(const qw_model_config *c, const qw_checkpoint *ck);
+qw_product_rule qw_lm_head_product(const qw_model_config *c, const qw_checkpoint *ck,
+                                   qw_head_dtype dtype);
 
 // qwen3_products.c
 
@@ -156,7 +158,8 @@ QW_MUST_CHECK qw_status qw_product_measure(qw_product_sizes *sizes, const qw_pro
 // qwen3_describe.c
 
 /** One line of the log for each format of the checkpoint: how many Linears, and which kernel. */
-void qw_qwen3_log_formats(const qw_model_config *c, const qw_checkpoint *ck, const char *isa);
+void qw_qwen3_log_formats(const qw_model_config *c, const qw_checkpoint *ck, qw_head_dtype head,
+                          const char *isa);
 
 // qwen3.c
 

@@ -39,7 +39,7 @@ static qw_status measure_products(qw_product_sizes *out, const qw_model *m, cons
 {
     const qw_model_config *c = m->config;
     *out = (qw_product_sizes){0};
-    qw_product_rule head = qw_lm_head_product(c, ck);
+    qw_product_rule head = qw_lm_head_product(c, ck, m->limits.head);
     qw_status st = qw_product_measure(out, &head, c, ck, -1, m->limits.max_logit_rows, err);
     for (int i = 0; i < c->num_hidden_layers && st == QW_OK; i++)
         for (int p = 0; p < QW_N_LAYER_PRODUCTS && st == QW_OK; p++)
@@ -291,7 +291,7 @@ static qw_status load_products(qw_model *m, const qw_checkpoint *ck, const qw_mo
         for (int p = 0; p < QW_N_LAYER_PRODUCTS && st == QW_OK; p++)
             st = add_products(products, &n, m, &qw_layer_products[p], ck, i,
                               layer_linears(&m->layers[i], p), &names, err);
-    qw_product_rule head = qw_lm_head_product(m->config, ck);
+    qw_product_rule head = qw_lm_head_product(m->config, ck, m->limits.head);
     if (st == QW_OK) st = add_products(products, &n, m, &head, ck, -1, &m->lm_head, &names, err);
     if (st == QW_OK)
         st = qw_packed_weights_load(&m->packed, m->be, products, n, ck, &args->cache,
@@ -327,7 +327,7 @@ static qw_status load(qw_model *m, const qw_checkpoint *ck, const qw_model_load_
         if (st == QW_OK) st = load_kv_scales(m, ck, i, err);
     }
     if (st == QW_OK) st = load_products(m, ck, args, err);
-    if (st == QW_OK && ck->quant) qw_qwen3_log_formats(c, ck, m->be->isa);
+    if (st == QW_OK && ck->quant) qw_qwen3_log_formats(c, ck, m->limits.head, m->be->isa);
     return st;
 }
 

@@ -68,6 +68,11 @@ qw_status qw_product_bind(qw_bound_rule *out, qw_arena *arena, const qw_product_
         out->columns[s] = column;
         column += (out->stored[s].rows + 15) / 16 * 16;
     }
+    if (rule->to_int8 && out->stored[0].type == QW_QUANT_FLOAT) {
+        out->products[0].is_quantized = true;
+        out->products[0].quant =
+            (qw_quant_source){.input = {.kind = QW_INPUT_TOKEN8}, .from_float = true};
+    }
     for (int p = 0; p < out->n_products; p++) {
         qw_product *product = &out->products[p];
         product->concat = fused ? rule->concat : QW_CONCAT_STACK;

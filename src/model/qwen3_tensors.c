@@ -102,13 +102,13 @@ qw_status qw_qwen3_check_tensors(const qw_model_config *c, const qw_checkpoint *
 }
 
 qw_status qw_model_dummy_checkpoint(qw_checkpoint *out, const qw_model_config *config,
-                                    uint64_t seed, qw_error *err)
+                                    const qw_dummy_scheme *scheme, uint64_t seed, qw_error *err)
 {
     const model_tensors m = {config, has_head(config, NULL)};
     qw_weight_list list;
     qw_weight_list_init(&list);
     qw_status st = list_tensors(&list, &m, err);
-    if (st == QW_OK) st = qw_weight_list_make_up(&list, out, seed, err);
+    if (st == QW_OK) st = qw_weight_list_make_up(&list, out, scheme, seed, err);
     qw_weight_list_release(&list);
     return st;
 }
@@ -137,12 +137,16 @@ const qw_product_rule qw_layer_products[QW_N_LAYER_PRODUCTS] = {
         {QW_LAYER "mlp.down_proj", {QW_LAYER "mlp.down_proj.weight"}, {0}, 1, QW_CONCAT_STACK},
 };
 
-qw_product_rule qw_lm_head_product(const qw_model_config *c, const qw_checkpoint *ck)
+qw_product_rule qw_lm_head_product(const qw_model_config *c, const qw_checkpoint *ck,
+                                   qw_head_dtype dtype)
 {
     bool tied = !has_head(c, ck);
-    return (qw_product_rule){tied ? "model.embed_tokens" : "lm_head",
-                             {tied ? QW_EMBED_TOKENS : "lm_head.weight"},
-                             {0},
-                             1,
-                             QW_CONCAT_STACK};
+    const char *weight = tied ? QW_EMBED_TOKENS : "lm_head.weight";
+    bool is_free = ck->quant && !qw_quant_description_entry(ck->quant, weight);
+    return (qw_product_rule){.name = tied ? "model.embed_tokens" : "lm_head",
+                             .weights = {weight},
+                             .n = 1,
+                             .concat = QW_CONCAT_STACK,
+                             .to_int8 =
+                                 dtype == QW_HEAD_INT8 || (dtype == QW_HEAD_AUTO && is_free)};
 }

@@ -204,8 +204,9 @@ static qw_status read_weight(reader *r)
                        t->name, qw_quant_type_name(o->type), qw_dtype_name(t->dtype));
     if (o->type == QW_QUANT_FLOAT && !is_float(t->dtype))
         return fail_dtype(r, t, "BF16, F16 or F32");
-    o->weight = view(t, r->rows, r->cols);
-    o->weight.is_file = true;
+    o->weight = qw_weight_matrix(r->ck, t);
+    o->weight.rows = r->rows;
+    o->weight.cols = r->cols;
     o->narrow = has_4_bits(o->type);
     if (is_shape(t, r->rows, r->cols)) return QW_OK;
     if (o->type == QW_QUANT_W4A8_DYNAMIC && r->rows % 2 == 0 &&

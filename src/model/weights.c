@@ -216,16 +216,26 @@ qw_status qw_weight_list_check(const qw_weight_list *list, const qw_checkpoint *
     return st;
 }
 
-qw_status qw_weight_list_make_up(const qw_weight_list *list, qw_checkpoint *out, uint64_t seed,
-                                 qw_error *err)
+qw_status qw_weight_list_make_up(const qw_weight_list *list, qw_checkpoint *out,
+                                 const qw_dummy_scheme *scheme, uint64_t seed, qw_error *err)
 {
+    qw_status st = QW_OK;
     qw_dummy_shape *shapes = qw_mem_array(list->n_specs, sizeof *shapes);
     if (!shapes) return qw_fail_memory(err, list->n_specs * sizeof *shapes, "the list of tensors");
-    for (size_t i = 0; i < list->n_specs; i++) {
+    for (size_t i = 0; i < list->n_specs && st == QW_OK; i++) {
         const qw_weight_spec *s = &list->specs[i];
-        shapes[i] = (qw_dummy_shape){s->name, (size_t)s->rows, (size_t)s->cols};
+        shapes[i] = (qw_dummy_shape){.name = s->name,
+                                     .rows = (size_t)s->rows,
+                                     .cols = (size_t)s->cols,
+                                     .type = qw_dummy_scheme_type(scheme, s->name)};
+        if (shapes[i].type == QW_QUANT_FLOAT || scheme->group == 0) continue;
+        shapes[i].group = scheme->group;
+        if (s->cols % scheme->group != 0)
+            st = qw_fail(err, QW_ERR_UNSUPPORTED,
+                         "%s: groups of %d inputs do not divide the %" PRId64 " of '%.200s'",
+                         scheme->name, scheme->group, s->cols, s->name);
     }
-    qw_status st = qw_dummy_checkpoint_open(out, shapes, list->n_specs, seed, err);
+    if (st == QW_OK) st = qw_dummy_checkpoint_open(out, shapes, list->n_specs, seed, err);
     qw_mem_free(shapes);
     return st;
 }
@@ -268,9 +278,8 @@ static void dummy_row(const void *ctx, void *out, size_t row, size_t first_col, 
     qw_dummy_tensor_row(ctx, out, row, first_col, n_cols);
 }
 
-qw_host_matrix qw_weight_view(const qw_checkpoint *checkpoint, const char *pattern, int layer)
+qw_host_matrix qw_weight_matrix(const qw_checkpoint *checkpoint, const qw_stored_tensor *t)
 {
-    const qw_stored_tensor *t = find(checkpoint, pattern, layer);
     const qw_dummy_tensor *dummy = qw_dummy_tensor_of(checkpoint, t);
     bool vector = t->rank == 1;
     return (qw_host_matrix){.data = t->data,
@@ -280,6 +289,11 @@ qw_host_matrix qw_weight_view(const qw_checkpoint *checkpoint, const char *patte
                             .is_file = dummy == NULL,
                             .row = dummy ? dummy_row : NULL,
                             .row_ctx = dummy};
+}
+
+qw_host_matrix qw_weight_view(const qw_checkpoint *checkpoint, const char *pattern, int layer)
+{
+    return qw_weight_matrix(checkpoint, find(checkpoint, pattern, layer));
 }
 
 void qw_weight_widen(float *out, const qw_checkpoint *checkpoint, const char *pattern, int layer)

@@ -5,6 +5,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "format/checkpoint.h"
+#include "model/dummy_scheme.h"
 
 /** A tensor that a model expects. */
 typedef struct qw_weight_spec {
@@ -44,9 +45,11 @@ QW_MUST_CHECK qw_status qw_weight_list_check(const qw_weight_list *list,
                                              bool (*may_skip)(const char *name, const void *ctx),
                                              const void *ctx, qw_weight_check check, qw_error *err);
 
-/** A checkpoint of made-up values for every expected tensor (format/dummy_checkpoint.h). */
+/** A checkpoint of made-up values for every expected tensor (format/dummy_checkpoint.h), stored as
+ *  the scheme says. Errors: groups that do not divide a tensor's width. */
 QW_MUST_CHECK qw_status qw_weight_list_make_up(const qw_weight_list *list, qw_checkpoint *out,
-                                               uint64_t seed, qw_error *err);
+                                               const qw_dummy_scheme *scheme, uint64_t seed,
+                                               qw_error *err);
 
 /** The name that `pattern` gives for `layer`, in the arena; NULL when memory is short. */
 char *qw_weight_name(qw_arena *arena, const char *pattern, int layer);
@@ -58,7 +61,9 @@ const qw_stored_tensor *qw_weight_sibling(char name[256], const qw_checkpoint *c
 /** True if all elements of a tensor in a file are 0 (or -0, of floats). */
 bool qw_weight_is_zero(const qw_stored_tensor *t);
 
-/** View of a tensor that the list has checked: rows x cols, or a vector as 1 x n. */
+/** View of a tensor as it is stored: rows x cols, or a vector as 1 x n. */
+qw_host_matrix qw_weight_matrix(const qw_checkpoint *checkpoint, const qw_stored_tensor *t);
+/** The same of a tensor that the list has checked, by its name. */
 qw_host_matrix qw_weight_view(const qw_checkpoint *checkpoint, const char *pattern, int layer);
 /** The same, widened to fp32 into out[n]. */
 void qw_weight_widen(float *out, const qw_checkpoint *checkpoint, const char *pattern, int layer);

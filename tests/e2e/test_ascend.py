@@ -325,6 +325,39 @@ def int8_cache(tmp):
         check(dump(tmp, model, *int8, *args) == fixed, f"fixed scales, {args}: bits differ")
 
 
+def made_up(tmp):
+    """--dummy-quantization: the formats without a checkpoint, told as those of one; heads in int8."""
+    tiny = DATA / "tiny-models/tied"
+    dummy = [tiny, "--load-format", "dummy"]
+    seen = set()
+    for scheme, kernel in (("none", "bf16 x float"), ("w8a8", "int8 x int8 static"),
+                           ("w8a8-dynamic", "int8 x int8 per token"), ("w8a16", "int8 x float"),
+                           ("w4a8", "int4 x int8 per token"), ("w4a4", "int4 x int4 per token"),
+                           ("w4a4-flatquant", "int4 x int4 transformed")):
+        args = [*dummy, "--dummy-quantization", scheme]
+        told = json.loads(ok("inspect", *args, "--json"))
+        linears = {(x["layer"], x["name"]): x for x in told["linears"]}
+        check(linears[0, "self_attn.q_proj"]["kernel"] == kernel, f"{scheme}: {told['linears'][0]}")
+        head = told["linears"][-1]
+        check(head["layer"] is None and
+              head["kernel"] == ("bf16 x float" if scheme == "none" else "int8 x int8 per token"),
+              f"{scheme}: {head}")
+        plan = json.loads(ok("plan", *args, "--json", "--pack-cache", tmp / "cache"))
+        norms = 4 * 2 * (2 * 64 + 2 * 128)
+        check(plan["weight_bytes"] == told["packed_bytes"] + 2 * 320 * 64 + norms,
+              f"{scheme}: {plan['weight_bytes']} bytes planned, {told['packed_bytes']} packed")
+        seen.add(dump(tmp, *args))
+    check(len(seen) == 7, "formats that make no difference")
+    int8 = dump(tmp, tiny, "--lm-head-dtype", "int8", "--pack-cache", tmp / "cache")
+    for args in (["--pack-cache", tmp / "cache"], ["--pack-cache", ""], ["--cpu-isa", "ref"]):
+        check(dump(tmp, tiny, "--lm-head-dtype", "int8", *args) == int8, f"int8 head, {args}")
+    check(dump(tmp, tiny, "--lm-head-dtype", "float") == dump(tmp, tiny) != int8, "heads")
+    for args, part in ((["--dummy-quantization", "w8a8"], "--load-format dummy"),
+                       (["--load-format", "dummy", "--dummy-quantization", "w4a8-g256"], "256")):
+        p = run("generate", tiny, "--prompt-ids", "1", *args)
+        check(p.returncode != 0 and part in p.stderr.decode(), p.stderr.decode())
+
+
 def main():
     with Scratch() as tmp:
         bad_tensors(tmp)
@@ -333,6 +366,7 @@ def main():
         same_bits(tmp)
         inspect()
         int8_cache(tmp)
+        made_up(tmp)
         print(f"{len(TENSORS) + len(DESCRIPTIONS)} bad checkpoints; same bits in five layouts")
 
 

@@ -48,10 +48,15 @@ def steps():
     check(len(rows_of(text, "head")) == 2 * 2 * 2, text)
     # Attention over bf16, over int8 and over fp32 pages.
     check(len(rows_of(text, "attn")) == 3 * 2 * 2 * 3, text)
-    # Made-up weights are BF16; decode steps run with a plan and without.
+    # Made-up weights are not F32; decode steps run with a plan and without.
     check(len(rows_of(text, "step")) == (2 * 2 + 1) * 2, text)
     check(text.count("products ") == 6 and text.count("       plan ") == 4, text)
     check(text.count("sampling ") == 10, text)
+    # Quantized formats, whole steps too.
+    text = kernels("--op", "head,step", "--m", "1,70", "--context", "70", "--threads", "1",
+                   "--format", "w8a8,w4a8").decode()
+    check(len(rows_of(text, "head")) == 2 and len(rows_of(text, "step")) == 3 * 2, text)
+    check("int8" in text.split("\n")[2] and "w4a8 decode step, of read bandwidth" in text, text)
 
 
 def start(tmp):

@@ -19,6 +19,12 @@ static cpu_device *device_of(qw_backend *be)
 
 // Packing
 
+static qw_status pack(cpu_device *d, const qw_linear *w, const qw_linear_source *source,
+                      qw_linear_sink *sink, void *sink_ctx, qw_error *err)
+{
+    return qw_linear_pack_run(d->pool, &d->kernels, w, source, sink, sink_ctx, err);
+}
+
 static qw_status cpu_linear_pack(qw_backend *be, qw_linear *out, const qw_linear_source *source,
                                  qw_error *err)
 {
@@ -32,7 +38,7 @@ static qw_status cpu_linear_pack(qw_backend *be, qw_linear *out, const qw_linear
         qw_linear_part_set(&w, (qw_linear_part)i, array);
         if (!array) st = qw_fail_memory(err, size, "packed weights");
     }
-    if (st == QW_OK) st = qw_linear_pack_run(device_of(be)->pool, &w, source, NULL, NULL, err);
+    if (st == QW_OK) st = pack(device_of(be), &w, source, NULL, NULL, err);
     if (st == QW_OK)
         *out = w;
     else
@@ -44,7 +50,7 @@ static qw_status cpu_linear_write(qw_backend *be, const qw_linear *w,
                                   const qw_linear_source *source, qw_linear_sink *sink,
                                   void *sink_ctx, qw_error *err)
 {
-    return qw_linear_pack_run(device_of(be)->pool, w, source, sink, sink_ctx, err);
+    return pack(device_of(be), w, source, sink, sink_ctx, err);
 }
 
 static qw_status cpu_linear_reserve(qw_backend *be, const qw_linear *w, int max_rows, qw_error *err)

@@ -12,12 +12,14 @@ enum {
 };
 
 typedef struct job {
+    const qw_kernels *kernels;
     const qw_linear *w;
     const qw_linear_source *source;
     qw_linear_sink *sink;
     void *sink_ctx;
     uint8_t *space; /* [n_threads][panel_space + row_space]; NULL: none is needed */
     size_t panel_space, row_space;
+    bool from_float;        /* rows become integers, and their scales are made */
     size_t grain;           /* panels of a piece */
     int first_panel;        /* of the slab */
     atomic_int failure;     /* errno of the first sink that failed */
@@ -47,6 +49,49 @@ static bool pack_computed(const job *j, void *panel, qw_pack_source src, uint8_t
     return qw_pack_panel(panel, j->w->dtype, j->w->kp, (qw_pack_source){&part, 0}, !j->sink);
 }
 
+// Rows of floats become integers here; their scales go to `scales`, one for each column.
+static bool pack_quantized(const job *j, void *panel, float *scales, qw_pack_source src,
+                           uint8_t *space)
+{
+    const qw_linear *w = j->w;
+    const qw_host_matrix *m = src.matrix;
+    const qw_input_scheme scheme = {.kind = QW_INPUT_TOKEN8};
+    const size_t kp = (size_t)w->kp;
+    float *row = (float *)(void *)space;
+    int8_t *q = (int8_t *)(space + kp * sizeof *row);
+    uint8_t *computed = (uint8_t *)q + 16 * kp;
+    qw_host_matrix part = {.data = q, .dtype = QW_DTYPE_I8, .cols = w->kp};
+    part.rows = m->rows - src.first_row < 16 ? m->rows - src.first_row : 16;
+    memset(scales, 0, 16 * sizeof *scales);
+    for (int l = 0; l < part.rows; l++) {
+        size_t i_row = (size_t)(src.first_row + l);
+        qw_host_matrix one = {.data = computed, .dtype = m->dtype, .rows = 1, .cols = m->cols};
+        if (!m->data) m->row(m->row_ctx, computed, i_row, 0, (size_t)m->cols);
+        qw_host_matrix_row(row, m->data ? m : &one, m->data ? i_row : 0);
+        int32_t sum;
+        qw_quantized_row out = {.q = q + (size_t)l * kp, .sums = &sum};
+        j->kernels->quantize(&out, row, w->k, w->kp, 0, &scheme);
+        scales[l] = out.scale;
+    }
+    return qw_pack_panel(panel, QW_DTYPE_I8, w->kp, (qw_pack_source){&part, 0}, !j->sink);
+}
+
+// Bytes that a thread needs for the rows of a panel.
+static size_t row_space_of(const job *j)
+{
+    size_t k = (size_t)j->w->k, kp = (size_t)j->w->kp, size = 0;
+    for (int s = 0; s < j->w->n_segments; s++)
+        if (!j->source->segments[s].data) size = 16 * k * sizeof(float);
+    if (j->from_float) size = kp * sizeof(float) + 16 * kp + k * sizeof(float);
+    return (size + 63) / 64 * 64;
+}
+
+static void fail(job *j, int failure)
+{
+    int none = 0;
+    if (failure != 0) atomic_compare_exchange_strong(&j->failure, &none, failure);
+}
+
 static void pack_items(void *ctx, size_t begin, size_t end, int i_thread)
 {
     job *j = ctx;
@@ -56,16 +101,22 @@ static void pack_items(void *ctx, size_t begin, size_t end, int i_thread)
         size_t i_panel = (size_t)j->first_panel + i, offset = i_panel * w->panel_size;
         void *panel = j->sink ? space + (i - begin) * w->panel_size : (uint8_t *)w->panels + offset;
         qw_pack_source src = source_of(j, (int)i_panel);
-        bool fits = src.matrix->data ? qw_pack_panel(panel, w->dtype, w->kp, src, !j->sink)
-                                     : pack_computed(j, panel, src, space + j->panel_space);
+        bool fits = true;
+        float scales[16];
+        if (j->from_float)
+            pack_quantized(j, panel, j->sink ? scales : w->scales + 16 * i_panel, src,
+                           space + j->panel_space);
+        else
+            fits = src.matrix->data ? qw_pack_panel(panel, w->dtype, w->kp, src, !j->sink)
+                                    : pack_computed(j, panel, src, space + j->panel_space);
         if (!fits) atomic_store(&j->is_outside, true);
+        if (j->from_float && j->sink)
+            fail(j, j->sink(j->sink_ctx, QW_LINEAR_SCALES, i_panel * sizeof scales, scales,
+                            sizeof scales));
     }
     if (!j->sink || atomic_load(&j->failure) != 0) return;
-    int failure =
-        j->sink(j->sink_ctx, QW_LINEAR_PANELS, ((size_t)j->first_panel + begin) * w->panel_size,
-                space, (end - begin) * w->panel_size);
-    int none = 0;
-    if (failure != 0) atomic_compare_exchange_strong(&j->failure, &none, failure);
+    fail(j, j->sink(j->sink_ctx, QW_LINEAR_PANELS, ((size_t)j->first_panel + begin) * w->panel_size,
+                    space, (end - begin) * w->panel_size));
 }
 
 // The pages that panels first .. last - 1 were read from. A page that is dropped too early is
@@ -203,7 +254,7 @@ static qw_status pack_parts(const job *j, qw_error *err)
     for (int i = QW_LINEAR_PANELS + 1; i < QW_N_LINEAR_PARTS && st == QW_OK; i++) {
         qw_linear_part part = (qw_linear_part)i;
         size_t size = qw_linear_part_size(w, part);
-        if (size == 0) continue;
+        if (size == 0 || (j->from_float && part == QW_LINEAR_SCALES)) continue;
         if (!j->sink) {
             st = fill_part(qw_linear_part_data(w, part), part, j, err);
             continue;
@@ -219,16 +270,15 @@ static qw_status pack_parts(const job *j, qw_error *err)
     return st;
 }
 
-qw_status qw_linear_pack_run(qw_thread_pool *pool, const qw_linear *w,
+qw_status qw_linear_pack_run(qw_thread_pool *pool, const qw_kernels *kernels, const qw_linear *w,
                              const qw_linear_source *source, qw_linear_sink *sink, void *sink_ctx,
                              qw_error *err)
 {
-    job j = {.w = w, .source = source, .sink = sink, .sink_ctx = sink_ctx};
+    job j = {.kernels = kernels, .w = w, .source = source, .sink = sink, .sink_ctx = sink_ctx};
+    j.from_float = source->quant && source->quant->from_float;
     j.grain = w->panel_size < PIECE_SIZE ? PIECE_SIZE / w->panel_size : 1;
     if (sink) j.panel_space = j.grain * w->panel_size;
-    for (int s = 0; s < w->n_segments; s++)
-        if (!source->segments[s].data)
-            j.row_space = (16 * (size_t)w->k * sizeof(float) + 63) / 64 * 64;
+    j.row_space = row_space_of(&j);
     size_t n_threads = (size_t)qw_thread_pool_size(pool);
     size_t space_size = n_threads * (j.panel_space + j.row_space);
     if (space_size > 0) {

@@ -68,6 +68,71 @@ static void assert_codes(const int8_t *got, const int8_t *want, int n)
     for (int i = 0; i < n; i++) assert_int_equal(got[i], want[i]);
 }
 
+typedef struct parts {
+    uint8_t *data[QW_N_LINEAR_PARTS];
+} parts;
+
+static int take_part(void *ctx, qw_linear_part part, size_t offset, const void *data, size_t size)
+{
+    parts *p = ctx;
+    memcpy(p->data[part] + offset, data, size);
+    return 0;
+}
+
+// Float weights that become integers on the way are packed as if they had been stored so: each row
+// as an input of 8 bits, into memory and through a sink.
+static void from_float(void **state)
+{
+    (void)state;
+    enum { N = 71, K = 100 };
+    qw_error err;
+    qw_backend *be;
+    uint16_t weights[N * K];
+    int8_t codes[N * K];
+    float scales[N];
+    for (int i = 0; i < N; i++) {
+        float row[K];
+        int8_t q[128];
+        int32_t sum;
+        for (int k = 0; k < K; k++) {
+            float x = i == 5 ? 0.0f : sinf((float)(i * K + k)) * (float)(i + 1) / 50.0f;
+            weights[i * K + k] = qw_f32_to_bf16(x);
+            row[k] = qw_bf16_to_f32(weights[i * K + k]);
+        }
+        qw_quantized_row out = {.q = q, .sums = &sum};
+        qw_quantize_ref(&out, row, K, 128, 0, &(qw_input_scheme){.kind = QW_INPUT_TOKEN8});
+        memcpy(codes + i * K, q, K);
+        scales[i] = out.scale;
+    }
+    qw_host_matrix f = matrix(weights, QW_DTYPE_BF16, N, K), c = matrix(codes, QW_DTYPE_I8, N, K);
+    qw_host_matrix s = matrix(scales, QW_DTYPE_F32, 1, N);
+    const qw_quant_source stored = {.input = {.kind = QW_INPUT_TOKEN8}, .scales = &s};
+    const qw_quant_source made = {.input = {.kind = QW_INPUT_TOKEN8}, .from_float = true};
+    const qw_linear_source sources[] = {{.segments = &c, .n_segments = 1, .quant = &stored},
+                                        {.segments = &f, .n_segments = 1, .quant = &made}};
+    assert_ok(qw_backend_open_cpu(&be, &(qw_cpu_options){.n_threads = 2}, &err));
+    qw_linear want, got;
+    assert_ok(be->linear_pack(be, &want, &sources[0], &err));
+    assert_ok(be->linear_pack(be, &got, &sources[1], &err));
+    assert_int_equal(qw_linear_total_size(&got), qw_linear_total_size(&want));
+    parts sunk;
+    for (int p = 0; p < QW_N_LINEAR_PARTS; p++)
+        sunk.data[p] = qw_mem_calloc(1, qw_linear_part_size(&want, (qw_linear_part)p) + 1);
+    assert_ok(be->linear_write(be, &got, &sources[1], take_part, &sunk, &err));
+    for (int p = 0; p < QW_N_LINEAR_PARTS; p++) {
+        size_t size = qw_linear_part_size(&want, (qw_linear_part)p);
+        assert_int_equal(qw_linear_part_size(&got, (qw_linear_part)p), size);
+        if (size == 0) continue;
+        const void *data = qw_linear_part_data(&want, (qw_linear_part)p);
+        assert_memory_equal(qw_linear_part_data(&got, (qw_linear_part)p), data, size);
+        assert_memory_equal(sunk.data[p], data, size);
+    }
+    for (int p = 0; p < QW_N_LINEAR_PARTS; p++) qw_mem_free(sunk.data[p]);
+    be->linear_release(be, &want);
+    be->linear_release(be, &got);
+    qw_backend_close(be);
+}
+
 // T2: the offset is folded into an int32 bias.
 static void static_product(void **state)
 {
@@ -316,7 +381,7 @@ int main(void)
         cmocka_unit_test(token_product),  cmocka_unit_test(tiny_rows_are_zero),
         cmocka_unit_test(int4_packings),  cmocka_unit_test(two_levels),
         cmocka_unit_test(flat_product),   cmocka_unit_test(bias_of_4_bits),
-        cmocka_unit_test(refusals),
+        cmocka_unit_test(from_float),     cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

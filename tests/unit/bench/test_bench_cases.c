@@ -34,6 +34,7 @@ static int set_up(void **unused)
     env = (qw_bench_env){.config = &config,
                          .model = "tiny",
                          .format = "bf16",
+                         .scheme = "none",
                          .dtype = QW_DTYPE_BF16,
                          .kv_dtype = QW_DTYPE_BF16,
                          .round = true,
@@ -124,10 +125,25 @@ static qw_status make_prefill_step(qw_bench_case *out)
     return make_step(out, 20, false);
 }
 
+static qw_status make_int8_step(qw_bench_case *out)
+{
+    static qw_bench_env int8;
+    int8 = env;
+    int8.format = "w8a8";
+    int8.scheme = "w8a8-dynamic";
+    int8.dtype = QW_DTYPE_I8;
+    int8.peak = QW_LIMIT_INT8;
+    qw_status st = qw_bench_step_model_new(&model, &int8, 20, &err);
+    if (st != QW_OK) return st;
+    st = qw_bench_decode_step_case(out, model, 3, 33, false, &err);
+    qw_bench_step_model_drop(model);
+    return st;
+}
+
 static maker *const makers[] = {
-    make_int4_gate_up,     make_int8_attention,    make_gate_up,      make_head,
-    make_decode_attention, make_prefill_attention, make_norm,         make_rope,
-    make_sample,           make_decode_step,       make_planned_step, make_prefill_step,
+    make_int4_gate_up,      make_int8_attention, make_gate_up,   make_head,   make_decode_attention,
+    make_prefill_attention, make_norm,           make_rope,      make_sample, make_decode_step,
+    make_planned_step,      make_prefill_step,   make_int8_step,
 };
 
 static void test_run(void **unused)

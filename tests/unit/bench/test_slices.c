@@ -112,6 +112,19 @@ static void test_limits_that_matter(void **unused)
     w.attention_ops = 1e6;
     w.peak = QW_LIMIT_BF16;
     assert_int_equal(qw_work_limits(&w, limits), 1u << QW_LIMIT_BF16 | 1u << QW_LIMIT_FMA);
+    // Products on two peaks, one after the other.
+    const double three[QW_N_LIMITS] = {
+        [QW_LIMIT_READ] = 20e9, [QW_LIMIT_INT8] = 400e9, [QW_LIMIT_INT4] = 800e9};
+    const qw_work mixed = {.bytes = 20e6,
+                           .product_ops = 800e6,
+                           .peak = QW_LIMIT_INT4,
+                           .other_ops = {[QW_LIMIT_INT8] = 200e6}};
+    qw_limit_kind decided_by;
+    assert_near(qw_work_limit_s(&mixed, three, &decided_by), 1.5e-3, 1e-12);
+    assert_int_equal(decided_by, QW_LIMIT_INT4);
+    assert_int_equal(qw_work_limits(&mixed, three),
+                     1u << QW_LIMIT_READ | 1u << QW_LIMIT_INT4 | 1u << QW_LIMIT_INT8);
+    assert_near(qw_work_ops(&mixed), 1e9, 0);
     const qw_work none = {.peak = QW_LIMIT_FMA};
     assert_int_equal(qw_work_limits(&none, limits), 0);
 }
