@@ -85,10 +85,30 @@ typedef struct mark_rule {
 
 static const mark_rule rules[] = {
     {"one-token decode step, of read bandwidth", "step", "bf16", "/decode", 1, 0, false, 80, false},
+    {"w8a8 decode step, of read bandwidth", "step", "w8a8", "/decode", 1, 0, false, 80, false},
+    {"w4a8 decode step, of read bandwidth", "step", "w4a8", "/decode", 1, 0, false, 70, false},
     {"512-token prefill, of the peak", "step", "bf16", "/prefill", 512, 0, false, 60, true},
+    {"w8a8 512-token prefill, of the integer peak", "step", "w8a8", "/prefill", 512, 0, false, 60,
+     false},
+    {"w8a8 Linear of 16 tokens, of its limit", "linear", "w8a8", "", 16, 0, false, 70, false},
+    {"w4a8 Linear of 16 tokens, of its limit", "linear", "w4a8", "", 16, 0, false, 70, false},
     {"decode attention at 4,096, of bandwidth", "attn", "bf16", "/decode", 1, 4096, false, 70,
      false},
     {"top-k 20, top-p 0.95 of 151,936 logits", "sample", "f32", "151936", 1, 0, true, 300, false},
+};
+
+// Marks of one format's rows against the same rows of another: how many times as fast.
+typedef struct pair_rule {
+    const char *what, *format, *than, *op, *shape_end;
+    int m;
+    double mark;     /* percent of the other's speed, at least */
+    const char *isa; /* NULL: any */
+} pair_rule;
+
+static const pair_rule pair_rules[] = {
+    {"w4a8 512-token prefill, of w8a8's speed", "w4a8", "w8a8", "step", "/prefill", 512, 90, NULL},
+    {"w8a8 512-token prefill, of bf16's speed", "w8a8", "bf16", "step", "/prefill", 512, 250,
+     "vnni"},
 };
 
 static bool rule_fits(const mark_rule *rule, const qw_bench_row *row)
@@ -117,6 +137,42 @@ static qw_status judge_row(qw_bench_report *r, const qw_bench_row *row, qw_error
     return st;
 }
 
+static bool is_twin(const pair_rule *rule, const qw_bench_row *a, const qw_bench_row *b)
+{
+    return strcmp(b->format, rule->than) == 0 && strcmp(a->op, b->op) == 0 &&
+           strcmp(a->shape, b->shape) == 0 && a->m == b->m && a->context == b->context &&
+           a->threads == b->threads && b->time_us.p50 > 0;
+}
+
+static qw_status judge_pair(qw_bench_report *r, const pair_rule *rule, const qw_bench_row *row,
+                            const qw_bench_row *twin, qw_error *err)
+{
+    qw_bench_mark mark = {.threads = row->threads,
+                          .value = 100 * twin->time_us.p50 / row->time_us.p50,
+                          .mark = rule->mark};
+    snprintf(mark.what, sizeof mark.what, "%s", rule->what);
+    snprintf(mark.shape, sizeof mark.shape, "%s", row->shape);
+    snprintf(mark.unit, sizeof mark.unit, "%%");
+    bool is_other = rule->isa && strcmp(rule->isa, row->isa) != 0;
+    if (is_other) mark.verdict = QW_MARK_OTHER;
+    return qw_bench_report_add_mark(r, &mark, row->is_noisy || twin->is_noisy, err);
+}
+
+static qw_status judge_pairs(qw_bench_report *r, const qw_bench_row *row, qw_error *err)
+{
+    qw_status st = QW_OK;
+    for (size_t i = 0; i < QW_ARRAY_LEN(pair_rules); i++) {
+        const pair_rule *rule = &pair_rules[i];
+        if (strcmp(row->format, rule->format) != 0 || strcmp(row->op, rule->op) != 0 ||
+            row->m != rule->m || row->time_us.p50 <= 0 ||
+            !qw_str_ends_with(qw_str_of(row->shape), qw_str_of(rule->shape_end)))
+            continue;
+        for (size_t j = 0; j < r->n_rows && st == QW_OK; j++)
+            if (is_twin(rule, row, &r->rows[j])) st = judge_pair(r, rule, row, &r->rows[j], err);
+    }
+    return st;
+}
+
 qw_status qw_bench_report_judge(qw_bench_report *r, qw_error *err)
 {
     int threads = 0;
@@ -125,6 +181,8 @@ qw_status qw_bench_report_judge(qw_bench_report *r, qw_error *err)
     qw_status st = QW_OK;
     for (size_t i = 0; i < r->n_rows && st == QW_OK; i++)
         if (r->rows[i].threads == threads) st = judge_row(r, &r->rows[i], err);
+    for (size_t i = 0; i < r->n_rows && st == QW_OK; i++)
+        if (r->rows[i].threads == threads) st = judge_pairs(r, &r->rows[i], err);
     return st;
 }
 

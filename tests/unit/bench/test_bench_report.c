@@ -104,6 +104,30 @@ static void test_marks(void **unused)
     qw_bench_report_release(&r);
 }
 
+// A format against another one: rows are compared where shape, tokens and threads agree.
+static void test_pair_marks(void **unused)
+{
+    (void)unused;
+    qw_bench_report r = {.isa = "avx2"};
+    static const char *const formats[] = {"w8a8", "w4a8", "bf16"};
+    for (size_t i = 0; i < 3; i++) {
+        add_row(&r, "step", "0.6b/prefill", 512, 512, 0);
+        snprintf(r.rows[i].format, sizeof r.rows[i].format, "%s", formats[i]);
+        r.rows[i].time_us.p50 = i == 1 ? 110 : i == 2 ? 300 : 100;
+    }
+    add_row(&r, "step", "1.7b/prefill", 512, 512, 0);
+    snprintf(r.rows[3].format, sizeof r.rows[3].format, "w4a8");
+    assert_ok(qw_bench_report_judge(&r, &err));
+    assert_int_equal(r.n_marks, 4);
+    assert_int_equal(r.marks[0].verdict, QW_MARK_MISSED); // w8a8 of its limit
+    assert_int_equal(r.marks[1].verdict, QW_MARK_OTHER);  // bf16, for avx512
+    assert_int_equal(r.marks[2].verdict, QW_MARK_OTHER);  // w8a8 against bf16, for vnni
+    assert_near(r.marks[2].value, 300, 1e-9);
+    assert_near(r.marks[3].value, 100 / 1.1, 1e-9);
+    assert_int_equal(r.marks[3].verdict, QW_MARK_MET);
+    qw_bench_report_release(&r);
+}
+
 // What was written reads back: every row is found again, with its ratios to the bit.
 static void test_json(void **unused)
 {
@@ -221,8 +245,9 @@ int main(void)
 {
     qw_json_init();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_row),      cmocka_unit_test(test_marks),  cmocka_unit_test(test_json),
-        cmocka_unit_test(test_bad_json), cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_row),        cmocka_unit_test(test_marks),
+        cmocka_unit_test(test_pair_marks), cmocka_unit_test(test_json),
+        cmocka_unit_test(test_bad_json),   cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
