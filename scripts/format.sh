@@ -13,4 +13,5 @@ write) set -- -i ;;
     exit 2
     ;;
 esac
-find src tests tools include -name '*.[ch]' -print0 2>/dev/null | sort -z | xargs -0 clang-format-14 "$@"
+find src tests tools include -name '*.[ch]' -print0 2>/dev/null | sort -z |
+    xargs -0 -P "$(nproc)" -n 32 clang-format-14 "$@"

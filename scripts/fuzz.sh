@@ -1,6 +1,8 @@
 #!/bin/bash
 # Runs every fuzzer of a fuzz build for a while, one after the other.
 # usage: scripts/fuzz.sh [BUILD_DIR [SECONDS [NAME...]]]     (build/fuzz, 30, all)
+#        scripts/fuzz.sh BUILD_DIR COUNTx [NAME...]          COUNT inputs each, from a fixed seed:
+#                                                            one commit, one verdict (CI)
 # Each works on a copy of tests/fuzz/corpus/<what>, so the committed seeds stay as they are. An
 # input that crashes, hangs or takes too much memory is kept under BUILD_DIR/crashes. Exit status 1
 # when there is one.
@@ -10,8 +12,12 @@ build=${1:-$root/build/fuzz}
 seconds=${2:-30}
 shift $(($# < 2 ? $# : 2))
 
-if [[ ! $seconds =~ ^[1-9][0-9]*$ ]]; then
-    echo "fuzz.sh: '$seconds' is no number of seconds" >&2
+if [[ $seconds =~ ^[1-9][0-9]*$ ]]; then
+    limit=(-max_total_time="$seconds")
+elif [[ $seconds =~ ^[1-9][0-9]*x$ ]]; then
+    limit=(-seed=1 -runs="${seconds%x}")
+else
+    echo "fuzz.sh: '$seconds' is no number of seconds, and no number of inputs like 20000x" >&2
     exit 2
 fi
 shopt -s nullglob
@@ -50,7 +56,7 @@ for target in "${targets[@]}"; do
     seeds=("$root/tests/fuzz/corpus/$what"/*)
     [ ${#seeds[@]} = 0 ] || cp "${seeds[@]}" "$corpus"
     touch "$scratch/start"
-    "$target" "$corpus" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
+    "$target" "$corpus" "${limit[@]}" -timeout=10 -rss_limit_mb=2048 \
         -artifact_prefix="$crashes/" -print_final_stats=1 >"$log" 2>&1 </dev/null
     rc=$?
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -1)

@@ -81,7 +81,7 @@ size_t qw_linear_reserve_size(const qw_linear *w, int max_rows)
     if (w->input.kind == QW_INPUT_FLOAT) return 0;
     // A row: q as at most 16-bit integers, a gap against common cache sets, scale and sums.
     size_t n_sums = w->group > 0 ? (size_t)(w->k / w->group) : 1;
-    return (size_t)max_rows * (2 * (size_t)w->kp + 64 + 4 + 4 * n_sums) + 3 * 64;
+    return (size_t)max_rows * (2 * (size_t)w->kp + 64 + 4 + 4 * n_sums) + (size_t)3 * 64;
 }
 
 // The integer side of a plan; w.dtype, k and n_panels are known.
