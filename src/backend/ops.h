@@ -188,6 +188,41 @@ typedef struct qw_attention_args {
     bool round;
 } qw_attention_args;
 
+/**
+ * Where the rows of a batch go in a layer with experts (cpu-kernels.md 3.9): written by `route`,
+ * read by the operations behind it. A row's ranks are its experts, the most probable first; a place
+ * is where a (row, rank) stands when all are sorted by expert, those of one expert in the order of
+ * rows. Arrays are the caller's.
+ */
+typedef struct qw_routing {
+    int n_experts, top_k; /* 1 <= top_k <= n_experts <= QW_ROUTE_MAX_EXPERTS */
+    int32_t *experts;     /* [n_rows][top_k] */
+    float *weights;       /* [n_rows][top_k] */
+    int32_t *places;      /* [n_rows][top_k] */
+    int32_t *first;       /* [n_experts + 1]: expert e has places first[e] .. first[e + 1] - 1 */
+    int32_t *active; /* [n_experts + 1]: experts that have any, ascending; the last element says
+                        how many they are */
+} qw_routing;
+
+#define QW_ROUTE_MAX_EXPERTS 1024
+
+/** A product of each expert with the rows that go to it. */
+typedef struct qw_expert_linear_args {
+    float *y; /* [n_rows * top_k places][y_stride] */
+    size_t y_stride;
+    const float *x; /* a row for each row of the batch, or for each place */
+    size_t x_stride;
+    bool x_by_place;
+    float
+        *gathered; /* [n_rows * top_k][x_stride], for the device: x is by row, inputs are floats */
+    const qw_linear *experts; /* [n_experts]: the same shapes, dtypes (of integers), groups and
+                                 kinds of input; scales and transforms of inputs may differ */
+    const qw_routing *routing;
+    int n_rows;
+    qw_epilogue epilogue; /* STORE or SILU_MUL */
+    bool round;
+} qw_expert_linear_args;
+
 typedef struct qw_ops {
     /** y[i] = table[ids[i]] widened to fp32; ids are inside the table. */
     void (*embed)(qw_backend *be, float *y, size_t y_stride, const qw_host_matrix *table,
@@ -218,6 +253,27 @@ typedef struct qw_ops {
      *  were not stored: the same bits. y must not overlap the others, which share a stride. */
     void (*silu_mul)(qw_backend *be, float *y, size_t y_stride, const float *gate, const float *up,
                      size_t x_stride, int n, int n_rows, bool round);
+
+    /**
+     * Choose experts: softmax of each row of logits, the top_k largest by (value, then lowest
+     * index), with `renormalize` divided by their sum in the order of ranks, with `round` rounded;
+     * then the places of all. A row whose softmax is no number goes to experts 0 .. top_k - 1 with
+     * NaN for weights.
+     */
+    void (*route)(qw_backend *be, const qw_routing *routing, const float *logits, size_t stride,
+                  int n_rows, bool renormalize, bool round);
+
+    /** As `linear` with each expert and its rows; linear_reserve has to know of n_rows * top_k rows
+     *  of one of them. Rows of x of the same input scheme are quantized once. */
+    void (*expert_linear)(qw_backend *be, const qw_expert_linear_args *args);
+
+    /**
+     * y += the sum of each row's experts, for n values: acc = +0; by rank: acc = acc + weight * x
+     * at the place; y = y + acc. With `round` y is rounded, with `round_terms` each product and
+     * each acc as well.
+     */
+    void (*combine)(qw_backend *be, float *y, size_t y_stride, const float *x, size_t x_stride,
+                    const qw_routing *routing, int n, int n_rows, bool round, bool round_terms);
 } qw_ops;
 
 /** Floats from one row to the next for rows of `width` values: room for every panel's padding, and

@@ -239,12 +239,16 @@ static void describe(qw_bench_case *out, step_case *c, const char *what, int m, 
     snprintf(out->shape, sizeof out->shape, "%s/%s", c->model->env->model, what);
 }
 
-// Weights of all layers' products.
-static double layer_weights(const qw_model_config *cfg)
+// Weights of all layers' products that m rows meet together.
+static double layer_weights(const qw_model_config *cfg, int m)
 {
-    double h = cfg->hidden_size, q = (double)cfg->num_attention_heads * cfg->head_dim;
-    double kv = (double)cfg->num_key_value_heads * cfg->head_dim;
-    return cfg->num_hidden_layers * (h * (2 * q + 2 * kv) + 3 * h * cfg->intermediate_size);
+    return qw_model_config_layer_weights(cfg, qw_model_config_touched_experts(cfg, m));
+}
+
+// And that each of them meets.
+static double row_weights(const qw_model_config *cfg)
+{
+    return qw_model_config_layer_weights(cfg, cfg->num_experts_per_tok);
 }
 
 static double head_weights(const qw_model_config *cfg)
@@ -258,12 +262,12 @@ static bool is_integer(const qw_bench_env *env)
     return env->dtype == QW_DTYPE_I8 || env->dtype == QW_DTYPE_I4;
 }
 
-// Weights once, with the scales of groups.
-static double weight_bytes(const qw_bench_env *env)
+// The weights that m rows meet, once, with the scales of groups.
+static double weight_bytes(const qw_bench_env *env, int m)
 {
     double per_weight = qw_dtype_bits(env->dtype) / 8.0, head = is_integer(env) ? 1 : per_weight;
     if (env->group > 0) per_weight += 4.0 / env->group;
-    return layer_weights(env->config) * per_weight + head_weights(env->config) * head;
+    return layer_weights(env->config, m) * per_weight + head_weights(env->config) * head;
 }
 
 // Products of the layers for `m` tokens and of the head for `n_rows`.
@@ -271,7 +275,7 @@ static void add_products(qw_work *work, const qw_bench_env *env, int m, int n_ro
 {
     double head = 2 * head_weights(env->config) * n_rows;
     work->peak = env->peak;
-    work->product_ops = 2 * layer_weights(env->config) * m;
+    work->product_ops = 2 * row_weights(env->config) * m;
     if (is_integer(env) && env->peak != QW_LIMIT_INT8)
         work->other_ops[QW_LIMIT_INT8] = head;
     else
@@ -291,8 +295,8 @@ qw_status qw_bench_decode_step_case(qw_bench_case *out, qw_bench_step_model *mod
     double positions = (double)m * context * cfg->num_hidden_layers;
     double group = (double)cfg->num_attention_heads / cfg->num_key_value_heads;
     out->work = (qw_work){
-        .bytes = weight_bytes(env) + positions * 2 * cfg->num_key_value_heads * cfg->head_dim *
-                                         (qw_dtype_bits(env->kv_dtype) / 8.0),
+        .bytes = weight_bytes(env, m) + positions * 2 * cfg->num_key_value_heads * cfg->head_dim *
+                                            (qw_dtype_bits(env->kv_dtype) / 8.0),
         .attention_ops = 4 * positions * cfg->num_attention_heads * cfg->head_dim * (1 + 1 / group),
     };
     add_products(&out->work, env, m, m);
@@ -309,7 +313,7 @@ qw_status qw_bench_prefill_step_case(qw_bench_case *out, qw_bench_step_model *mo
     if (st != QW_OK) return st;
     describe(out, c, "prefill", m, m);
     out->work = (qw_work){
-        .bytes = weight_bytes(env),
+        .bytes = weight_bytes(env, m),
         .attention_ops =
             2.0 * m * (m + 1) * cfg->num_hidden_layers * cfg->num_attention_heads * cfg->head_dim,
     };

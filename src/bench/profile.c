@@ -83,6 +83,33 @@ static void silu_mul(qw_backend *be, float *y, size_t y_stride, const float *gat
     add(p, QW_PROFILE_OTHER, start);
 }
 
+static void route(qw_backend *be, const qw_routing *routing, const float *logits, size_t stride,
+                  int n_rows, bool renormalize, bool round)
+{
+    qw_profile *p = self(be);
+    int64_t start = qw_clock_ns();
+    p->inner->ops->route(p->inner, routing, logits, stride, n_rows, renormalize, round);
+    add(p, QW_PROFILE_OTHER, start);
+}
+
+static void expert_linear(qw_backend *be, const qw_expert_linear_args *args)
+{
+    qw_profile *p = self(be);
+    int64_t start = qw_clock_ns();
+    p->inner->ops->expert_linear(p->inner, args);
+    add(p, QW_PROFILE_PRODUCTS, start);
+}
+
+static void combine(qw_backend *be, float *y, size_t y_stride, const float *x, size_t x_stride,
+                    const qw_routing *routing, int n, int n_rows, bool round, bool round_terms)
+{
+    qw_profile *p = self(be);
+    int64_t start = qw_clock_ns();
+    p->inner->ops->combine(p->inner, y, y_stride, x, x_stride, routing, n, n_rows, round,
+                           round_terms);
+    add(p, QW_PROFILE_OTHER, start);
+}
+
 static const qw_ops timed_ops = {
     .embed = embed,
     .rms_norm = rms_norm,
@@ -92,6 +119,9 @@ static const qw_ops timed_ops = {
     .gather_rows = gather_rows,
     .add_vector = add_vector,
     .silu_mul = silu_mul,
+    .route = route,
+    .expert_linear = expert_linear,
+    .combine = combine,
 };
 
 static void plan_run(qw_backend *be, qw_plan *plan, int n_rows, int n_seqs)

@@ -16,7 +16,7 @@ typedef struct kernels_options {
 
 static const qw_opt rows[] = {
     {"shape", QW_OPT_STR, FIELD(shape), .def = "0.6b,1.7b", .metavar = "NAMES",
-     .help = "published models whose shapes are measured: 0.6b, 1.7b, 4b, 8b, 14b, 32b"},
+     .help = "published models whose shapes are measured: 0.6b, 1.7b, 4b, 8b, 14b, 32b, 30b-a3b"},
     {"config", QW_OPT_STR, FIELD(config), .metavar = "DIR", .def_note = "--shape",
      .help = "a directory with config.json instead"},
     {"format", QW_OPT_STR, FIELD(format), .def = "bf16", .metavar = "NAMES",
@@ -121,17 +121,18 @@ typedef struct model_list {
     size_t n;
 } model_list;
 
-// "0.6b" is share/configs/Qwen3-0.6B.
+// "0.6b" is share/configs/Qwen3-0.6B, "30b-a3b" Qwen3-30B-A3B.
 static qw_status add_shape(model_list *out, const char *name, qw_error *err)
 {
     char path[64];
     int len = snprintf(path, sizeof path, "configs/Qwen3-%.32s", name);
-    if (len > 0 && path[len - 1] == 'b') path[len - 1] = 'B';
+    for (int i = len - 1; i >= 0 && path[i] != '/'; i--)
+        if (path[i] == 'a' || path[i] == 'b') path[i] = (char)(path[i] - 'a' + 'A');
     qw_status st = qw_share_find(&out->dirs[out->n], path, err);
     if (st != QW_OK)
         return qw_fail(err, QW_ERR_USAGE,
-                       "--shape '%s' is unknown; choose 0.6b, 1.7b, 4b, 8b, 14b or 32b, or give "
-                       "--config",
+                       "--shape '%s' is unknown; choose 0.6b, 1.7b, 4b, 8b, 14b, 32b or 30b-a3b, "
+                       "or give --config",
                        name);
     out->models[out->n] = (qw_bench_model){name, out->dirs[out->n]};
     out->n++;

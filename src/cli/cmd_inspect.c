@@ -16,9 +16,10 @@ static const qw_opt rows[] = {
     {"json", QW_OPT_FLAG, offsetof(inspect_options, json), .help = "print one JSON object"},
 };
 
-/** Linears of one layer, as text; layers whose text is equal are told once. */
+/** Linears of one layer, or of one expert in it, as text; those whose text is equal are told once.
+ */
 typedef struct group {
-    int first, last; /* layers; -1: the head */
+    int first, last; /* layers, -1: the head; or experts, -1: none yet */
     qw_buf text;
 } group;
 
@@ -32,6 +33,7 @@ typedef struct inspection {
     bool json;
     group done, current; /* table: the layers told last, and the one that is being read */
     bool has_done;
+    group experts, expert; /* the same within the layer */
     size_t n_linears, stored_bytes, packed_bytes;
     qw_buf out;
 } inspection;
@@ -49,24 +51,67 @@ static void print_group(inspection *in)
     qw_buf_append(&in->out, g->text.data, g->text.len);
 }
 
+static bool same_text(const group *a, const group *b)
+{
+    return a->text.len == b->text.len && memcmp(a->text.data, b->text.data, a->text.len) == 0;
+}
+
+static void swap(group *a, group *b)
+{
+    group t = *a;
+    *a = *b;
+    *b = t;
+}
+
+// Experts that are alike become part of their layer's text.
+static void print_experts(inspection *in)
+{
+    group *g = &in->experts;
+    qw_buf *out = &in->current.text;
+    if (g->text.len == 0) return;
+    if (g->first == g->last)
+        qw_buf_printf(out, "  expert %d\n", g->first);
+    else
+        qw_buf_printf(out, "  experts %d to %d, each\n", g->first, g->last);
+    qw_buf_append(out, g->text.data, g->text.len);
+    qw_buf_clear(&g->text);
+}
+
+static void end_expert(inspection *in)
+{
+    group *done = &in->experts, *now = &in->expert;
+    if (now->text.len == 0) return;
+    if (done->text.len > 0 && same_text(done, now)) {
+        done->last = now->last;
+    } else {
+        print_experts(in);
+        swap(done, now);
+    }
+    qw_buf_clear(&now->text);
+}
+
 // The layer that was read is told with those before it when it is like them.
 static void end_layer(inspection *in)
 {
     group *done = &in->done, *now = &in->current;
+    end_expert(in);
+    print_experts(in);
     if (now->text.len == 0) return;
-    bool same = in->has_done && now->first >= 0 && done->first >= 0 &&
-                now->text.len == done->text.len &&
-                memcmp(now->text.data, done->text.data, now->text.len) == 0;
-    if (same) {
+    if (in->has_done && now->first >= 0 && done->first >= 0 && same_text(done, now)) {
         done->last = now->last;
     } else {
         print_group(in);
-        group t = *done;
-        *done = *now;
-        *now = t;
+        swap(done, now);
         in->has_done = true;
     }
     qw_buf_clear(&now->text);
+}
+
+// "mlp.experts.17.up_proj" as "up_proj".
+static const char *own_name(const qw_linear_info *l, const char *name)
+{
+    const char *dot = l->expert >= 0 ? strrchr(name, '.') : NULL;
+    return dot ? dot + 1 : name;
 }
 
 static void add_row(inspection *in, const qw_linear_info *l)
@@ -75,14 +120,21 @@ static void add_row(inspection *in, const qw_linear_info *l)
         end_layer(in);
         in->current.first = in->current.last = l->layer;
     }
+    if (l->expert >= 0 && (l->expert != in->expert.first || in->expert.text.len == 0)) {
+        end_expert(in);
+        in->expert.first = in->expert.last = l->expert;
+    }
+    qw_buf *out = l->expert >= 0 ? &in->expert.text : &in->current.text;
+    const char *name = own_name(l, l->name), *product = own_name(l, l->product);
     char shape[32], groups[24] = "";
     snprintf(shape, sizeof shape, "%d x %d", l->rows, l->cols);
     if (l->group > 0) snprintf(groups, sizeof groups, ", groups of %d", l->group);
-    qw_buf_printf(&in->current.text, "  %-18s %-22s %14s %10.3f MB  %s%s%s", l->name, l->format,
-                  shape, (double)l->stored_bytes * 1e-6, l->kernel, groups,
+    int indent = l->expert >= 0 ? 4 : 2;
+    qw_buf_printf(out, "%*s%-*s %-22s %14s %10.3f MB  %s%s%s", indent, "", 20 - indent, name,
+                  l->format, shape, (double)l->stored_bytes * 1e-6, l->kernel, groups,
                   l->has_bias ? " + bias" : "");
-    if (strcmp(l->product, l->name) != 0) qw_buf_printf(&in->current.text, ", in %s", l->product);
-    qw_buf_putc(&in->current.text, '\n');
+    if (strcmp(product, name) != 0) qw_buf_printf(out, ", in %s", product);
+    qw_buf_putc(out, '\n');
 }
 
 static void add_object(qw_buf *out, const qw_linear_info *l)
@@ -92,6 +144,7 @@ static void add_object(qw_buf *out, const qw_linear_info *l)
         qw_fields_null(out, "layer");
     else
         qw_fields_count(out, "layer", l->layer);
+    if (l->expert >= 0) qw_fields_count(out, "expert", l->expert);
     qw_fields_text(out, "name", l->name);
     qw_fields_text(out, "format", l->format);
     qw_fields_count(out, "out", l->rows);
@@ -175,17 +228,23 @@ static qw_status look(inspection *in, qw_error *err)
     qw_buf_init(&in->out, (size_t)1 << 30);
     qw_buf_init(&in->done.text, 1 << 20);
     qw_buf_init(&in->current.text, 1 << 20);
+    qw_buf_init(&in->experts.text, 1 << 20);
+    qw_buf_init(&in->expert.text, 1 << 20);
     begin(in);
     qw_status st = qw_model_describe(&in->config, &in->checkpoint, in->head, add_linear, in, err);
     if (st == QW_OK) end(in);
     if (st == QW_OK) st = qw_buf_check(&in->current.text, "a layer", err);
     if (st == QW_OK) st = qw_buf_check(&in->done.text, "a layer", err);
+    if (st == QW_OK) st = qw_buf_check(&in->experts.text, "an expert", err);
+    if (st == QW_OK) st = qw_buf_check(&in->expert.text, "an expert", err);
     if (st == QW_OK) st = qw_buf_check(&in->out, "what was found", err);
     if (st == QW_OK && fwrite(in->out.data, 1, in->out.len, stdout) != in->out.len)
         st = qw_fail(err, QW_ERR_IO, "cannot write the output");
     qw_buf_release(&in->out);
     qw_buf_release(&in->done.text);
     qw_buf_release(&in->current.text);
+    qw_buf_release(&in->experts.text);
+    qw_buf_release(&in->expert.text);
     return st;
 }
 
@@ -245,9 +304,9 @@ const qw_command qw_cmd_inspect = {
     .help = "what each layer is stored as, and the kernels that would run it",
     .summary = "Tells what each layer of a checkpoint is stored as, sizes, and the kernels that "
                "would run it here.",
-    .description =
-        "Layers that are alike are told once. Of a quantized checkpoint the names, types, shapes "
-        "and dtypes are checked as when it is loaded; the values are not.",
+    .description = "Layers that are alike are told once, and so are experts of a layer. Of a "
+                   "quantized checkpoint the names, types, shapes "
+                   "and dtypes are checked as when it is loaded; the values are not.",
     .examples = examples,
     .run = cmd_inspect,
     .tables = tables,

@@ -58,7 +58,9 @@ static qw_limit_kind peak_of(const qw_linear_info *l)
 static void count_ops(void *ctx, const qw_linear_info *l)
 {
     plan_result *r = ctx;
-    r->ops[peak_of(l)] += 2.0 * l->rows * l->cols;
+    const qw_model_config *c = &r->config;
+    double share = l->expert >= 0 ? (double)c->num_experts_per_tok / c->num_experts : 1;
+    r->ops[peak_of(l)] += 2.0 * l->rows * l->cols * share;
 }
 
 // Products run on the peaks of their formats, as far as this level and precision have them.
@@ -72,14 +74,23 @@ static void place_ops(double out[QW_N_LIMITS], const plan_result *r, double n_re
     }
 }
 
-// A step reads all weights once and each request's KV, and computes for each request: the longer of
+// Bytes of weights that a step of so many rows reads: of a layer's experts, those that they go to.
+static double read_weights(const plan_result *r, double n_rows)
+{
+    const qw_plan_input *in = &r->setup.plan.in;
+    double n_experts = r->config.num_experts, share = 1;
+    if (n_experts > 0) share = qw_model_config_touched_experts(&r->config, n_rows) / n_experts;
+    return (double)(in->weights - in->experts) + (double)in->experts * share;
+}
+
+// A step reads its weights once and each request's KV, and computes for each request: the longer of
 // the two decides, as for the kernels' marks.
 static prediction predict(const plan_result *r, int64_t n_requests, int64_t context)
 {
     const qw_model_config *c = &r->config;
     double positions = (double)n_requests * (double)context;
     qw_work work = {
-        .bytes = (double)r->setup.plan.in.weights + positions * (double)r->kv_per_token,
+        .bytes = read_weights(r, (double)n_requests) + positions * (double)r->kv_per_token,
         .attention_ops =
             4 * positions * c->num_hidden_layers * c->num_attention_heads * (double)c->head_dim,
         .peak = QW_LIMIT_FMA,
@@ -182,6 +193,7 @@ static void print_json(const plan_result *r, qw_buf *out)
     qw_fields_text(out, "architecture", r->config.architecture);
     qw_fields_text(out, "dtype", r->setup.dtype_name);
     qw_fields_count(out, "weight_bytes", (int64_t)p->in.weights);
+    qw_fields_count(out, "expert_bytes", (int64_t)p->in.experts);
     qw_fields_count(out, "activation_bytes", (int64_t)p->in.activations);
     qw_fields_count(out, "kv_bytes", (int64_t)p->kv);
     qw_fields_count(out, "total_bytes", (int64_t)p->total);

@@ -212,21 +212,34 @@ const char *qw_engine_dtype_name(const qw_engine *e)
 typedef struct description {
     const qw_engine *engine;
     qw_buf *out;
+    bool has_mlp, has_router, has_experts; /* were told about */
 } description;
+
+static bool first(bool *was_told)
+{
+    bool is_first = !*was_told;
+    *was_told = true;
+    return is_first;
+}
 
 // Of each kind of layer the first one's first Linear.
 static void describe(void *ctx, const qw_linear_info *l)
 {
-    const description *d = ctx;
-    int n = d->engine->config.num_hidden_layers;
+    description *d = ctx;
+    const qw_model_config *c = &d->engine->config;
+    int n = c->num_hidden_layers, n_sparse = qw_model_config_n_sparse(c);
     char name[64] = "";
     if (l->layer < 0)
         snprintf(name, sizeof name, "%s",
                  strcmp(l->name, "lm_head") == 0 ? "lm_head" : "lm_head (the embedding)");
     else if (l->layer == 0 && strcmp(l->name, "self_attn.q_proj") == 0)
         snprintf(name, sizeof name, "%d x q/k/v, o", n);
-    else if (l->layer == 0 && strcmp(l->name, "mlp.gate_proj") == 0)
-        snprintf(name, sizeof name, "%d x gate/up, down", n);
+    else if (strcmp(l->name, "mlp.gate_proj") == 0 && first(&d->has_mlp))
+        snprintf(name, sizeof name, "%d x gate/up, down", n - n_sparse);
+    else if (strcmp(l->name, "mlp.gate") == 0 && first(&d->has_router))
+        snprintf(name, sizeof name, "%d x router", n_sparse);
+    else if (l->expert == 0 && first(&d->has_experts))
+        snprintf(name, sizeof name, "%d x %d experts", n_sparse, c->num_experts);
     if (*name)
         qw_buf_printf(d->out, "  %-26s %s -> %s -> %s\n", name, l->format, l->kernel,
                       d->engine->be->isa);
@@ -234,7 +247,7 @@ static void describe(void *ctx, const qw_linear_info *l)
 
 void qw_engine_describe_layers(const qw_engine *e, qw_buf *out)
 {
-    description d = {e, out};
+    description d = {.engine = e, .out = out};
     qw_buf_printf(out, "layers\n");
     qw_error why; // what was loaded can be described, if there is memory
     if (qw_model_describe(&e->config, &e->checkpoint, e->head, describe, &d, &why) != QW_OK)

@@ -217,6 +217,7 @@ static qw_status make_plan(qw_engine_setup *s, const qw_engine_options *o,
     // The sampler's rows and the logprobs of one row, beside the model's own buffers.
     size_t sampling = (size_t)config->vocab_size * 64;
     qw_plan_input in = {.weights = f.weights,
+                        .experts = f.experts,
                         .activations = f.activations + sampling,
                         .mapped = checkpoint->n_shards ? (size_t)checkpoint->total_size : 0,
                         .kv_per_block = f.kv_per_block,

@@ -122,6 +122,8 @@ void qw_memory_plan_print(const qw_memory_plan *p, qw_buf *out)
     qw_buf_printf(out, "memory plan\n");
     qw_buf_printf(out, "  weights         %9.3f GiB%s\n", gib(in->weights),
                   p->mapped_weights ? "  mapped from the packed cache" : "");
+    if (in->experts > 0)
+        qw_buf_printf(out, "    experts       %9.3f GiB  of these\n", gib(in->experts));
     qw_buf_printf(out, "  step buffers    %9.3f GiB\n", gib(in->activations));
     qw_buf_printf(
         out,

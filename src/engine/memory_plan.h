@@ -8,6 +8,7 @@
 /** What the plan starts from. Limits that the user did not set are 0. */
 typedef struct qw_plan_input {
     size_t weights;      /* bytes: packed panels and norms */
+    size_t experts;      /* of these: experts */
     size_t activations;  /* bytes: step buffers, kernel scratch, sampler */
     size_t mapped;       /* bytes of the checkpoint's files: page cache, reported apart */
     size_t kv_per_block; /* bytes, all layers */

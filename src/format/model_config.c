@@ -8,34 +8,28 @@
 #include "format/hf_overrides.h"
 #include "format/quant_description.h"
 
-static const char *const supported_architectures[] = {"Qwen3ForCausalLM"};
+static const struct {
+    const char *name;
+    bool has_experts;
+} architectures[] = {{"Qwen3ForCausalLM", false}, {"Qwen3MoeForCausalLM", true}};
 
 // All keys that are read here: an override of any other key that the file lacks does nothing.
 static const char *const known_keys[] = {
-    "architectures",
-    "attention_bias",
-    "dtype",
-    "eos_token_id",
-    "head_dim",
-    "hidden_act",
-    "hidden_size",
-    "intermediate_size",
-    "layer_types",
-    "max_window_layers",
-    "max_position_embeddings",
-    "num_attention_heads",
-    "num_hidden_layers",
-    "num_key_value_heads",
-    "quantization_config",
-    "rms_norm_eps",
-    "rope_parameters",
-    "rope_scaling",
-    "rope_theta",
-    "sliding_window",
-    "tie_word_embeddings",
-    "torch_dtype",
-    "use_sliding_window",
-    "vocab_size",
+    "architectures",       "attention_bias",
+    "decoder_sparse_step", "dtype",
+    "eos_token_id",        "head_dim",
+    "hidden_act",          "hidden_size",
+    "intermediate_size",   "layer_types",
+    "max_window_layers",   "max_position_embeddings",
+    "mlp_only_layers",     "moe_intermediate_size",
+    "norm_topk_prob",      "num_attention_heads",
+    "num_experts",         "num_experts_per_tok",
+    "num_hidden_layers",   "num_key_value_heads",
+    "quantization_config", "rms_norm_eps",
+    "rope_parameters",     "rope_scaling",
+    "rope_theta",          "sliding_window",
+    "tie_word_embeddings", "torch_dtype",
+    "use_sliding_window",  "vocab_size",
 };
 
 // ---- members ----
@@ -55,7 +49,8 @@ static qw_status require_count(int32_t *out, const json_t *config, const char *k
     return get_count(out, config, key, err);
 }
 
-static qw_status read_architecture(const char **out, const json_t *config, qw_error *err)
+static qw_status read_architecture(const char **out, bool *has_experts, const json_t *config,
+                                   qw_error *err)
 {
     const json_t *list = json_object_get(config, "architectures");
     if (!json_is_array(list) || json_array_size(list) == 0)
@@ -63,17 +58,18 @@ static qw_status read_architecture(const char **out, const json_t *config, qw_er
                        "'architectures' must be a list that names the model's class");
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *v = json_array_get(list, i);
-        for (size_t k = 0; k < QW_ARRAY_LEN(supported_architectures); k++) {
-            if (json_is_string(v) && qw_str_is(qw_json_str(v), supported_architectures[k])) {
-                *out = supported_architectures[k];
+        for (size_t k = 0; k < QW_ARRAY_LEN(architectures); k++) {
+            if (json_is_string(v) && qw_str_is(qw_json_str(v), architectures[k].name)) {
+                *out = architectures[k].name;
+                *has_experts = architectures[k].has_experts;
                 return QW_OK;
             }
         }
     }
     const json_t *first = json_array_get(list, 0);
-    return qw_fail(err, QW_ERR_UNSUPPORTED, "model class '%.100s' is not supported; %s is",
+    return qw_fail(err, QW_ERR_UNSUPPORTED, "model class '%.100s' is not supported; %s and %s are",
                    json_is_string(first) ? json_string_value(first) : qw_json_type_name(first),
-                   supported_architectures[0]);
+                   architectures[0].name, architectures[1].name);
 }
 
 static qw_status read_counts(qw_model_config *c, const json_t *config, qw_error *err)
@@ -95,6 +91,81 @@ static qw_status read_counts(qw_model_config *c, const json_t *config, qw_error 
     c->num_key_value_heads =
         json_object_get(config, "num_key_value_heads") ? c->num_attention_heads : 32;
     return get_count(&c->num_key_value_heads, config, "num_key_value_heads", err);
+}
+
+// ---- experts ----
+
+static qw_status read_mlp_only(qw_model_config *c, const json_t *config, qw_error *err)
+{
+    const json_t *list = json_object_get(config, "mlp_only_layers");
+    if (!list || json_is_null(list)) return QW_OK;
+    if (!json_is_array(list))
+        return qw_fail(err, QW_ERR_FORMAT, "'mlp_only_layers' must be a list of layers, got %s",
+                       qw_json_type_name(list));
+    size_t n = json_array_size(list);
+    c->mlp_only_layers = qw_mem_array(n, sizeof *c->mlp_only_layers);
+    if (!c->mlp_only_layers) return qw_fail_memory(err, n * sizeof *c->mlp_only_layers, "layers");
+    for (size_t i = 0; i < n; i++) {
+        const json_t *v = json_array_get(list, i);
+        if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) > INT32_MAX)
+            return qw_fail(err, QW_ERR_FORMAT,
+                           "'mlp_only_layers' must hold numbers of layers; item %zu is none", i);
+        c->mlp_only_layers[c->n_mlp_only_layers++] = (int32_t)json_integer_value(v);
+    }
+    return QW_OK;
+}
+
+static qw_status read_experts(qw_model_config *c, const json_t *config, qw_error *err)
+{
+    int64_t n = 128; // this and the others: class defaults
+    c->num_experts_per_tok = 8;
+    c->moe_intermediate_size = 768;
+    c->decoder_sparse_step = 1;
+    qw_status st = qw_json_get_i64(&n, config, "num_experts", 0, QW_MAX_EXPERTS, err);
+    c->num_experts = (int32_t)n;
+    if (st == QW_OK) st = get_count(&c->num_experts_per_tok, config, "num_experts_per_tok", err);
+    if (st == QW_OK)
+        st = get_count(&c->moe_intermediate_size, config, "moe_intermediate_size", err);
+    if (st == QW_OK) st = get_count(&c->decoder_sparse_step, config, "decoder_sparse_step", err);
+    if (st == QW_OK) st = qw_json_get_bool(&c->norm_topk_prob, config, "norm_topk_prob", err);
+    if (st == QW_OK) st = read_mlp_only(c, config, err);
+    if (st == QW_OK && c->num_experts > 0 && c->num_experts_per_tok > c->num_experts)
+        st = qw_fail(err, QW_ERR_FORMAT,
+                     "'num_experts_per_tok' (%" PRId32 ") must be at most 'num_experts' (%" PRId32
+                     ")",
+                     c->num_experts_per_tok, c->num_experts);
+    return st;
+}
+
+bool qw_model_config_is_sparse(const qw_model_config *c, int layer)
+{
+    if (c->num_experts == 0 || (layer + 1) % c->decoder_sparse_step != 0) return false;
+    for (size_t i = 0; i < c->n_mlp_only_layers; i++)
+        if (c->mlp_only_layers[i] == layer) return false;
+    return true;
+}
+
+int qw_model_config_n_sparse(const qw_model_config *c)
+{
+    int n = 0;
+    for (int i = 0; i < c->num_hidden_layers; i++) n += qw_model_config_is_sparse(c, i);
+    return n;
+}
+
+double qw_model_config_layer_weights(const qw_model_config *c, double n_experts)
+{
+    double h = c->hidden_size, q = (double)c->num_attention_heads * c->head_dim;
+    double kv = (double)c->num_key_value_heads * c->head_dim;
+    double n_sparse = qw_model_config_n_sparse(c), n_dense = c->num_hidden_layers - n_sparse;
+    return c->num_hidden_layers * h * (2 * q + 2 * kv) + n_dense * 3 * h * c->intermediate_size +
+           n_sparse * (3 * h * c->moe_intermediate_size * n_experts + h * c->num_experts);
+}
+
+double qw_model_config_touched_experts(const qw_model_config *c, double n_rows)
+{
+    if (c->num_experts == 0) return 0;
+    double share = (double)c->num_experts_per_tok / c->num_experts;
+    return c->num_experts * (1 - pow(1 - share, n_rows));
 }
 
 static qw_status read_activation(const json_t *config, qw_error *err)
@@ -190,10 +261,13 @@ static bool weights_are_countable(const qw_model_config *c)
 {
     size_t h = (size_t)c->hidden_size, hd = (size_t)c->head_dim;
     size_t heads = 2 * ((size_t)c->num_attention_heads + (size_t)c->num_key_value_heads);
-    size_t attention, mlp, layer, layers, embedding, total, bytes;
-    return qw_mul_size(&attention, heads * hd, h) &&                 // q, k, v, o
+    size_t attention, mlp, experts, layer, layers, embedding, total, bytes;
+    size_t expert = 3 * (size_t)c->moe_intermediate_size + 1; // gate, up, down, the router's row
+    return qw_mul_size(&attention, heads * hd, h) &&          // q, k, v, o
            qw_mul_size(&mlp, 3 * (size_t)c->intermediate_size, h) && // gate, up, down
-           qw_add_size(&layer, attention, mlp) && qw_add_size(&layer, layer, 2 * (h + hd)) &&
+           qw_mul_size(&experts, expert * (size_t)c->num_experts, h) &&
+           qw_add_size(&layer, attention, mlp) && qw_add_size(&layer, layer, experts) &&
+           qw_add_size(&layer, layer, 2 * (h + hd)) &&
            qw_mul_size(&layers, layer, (size_t)c->num_hidden_layers) &&
            qw_mul_size(&embedding, 2 * (size_t)c->vocab_size, h) &&
            qw_add_size(&total, layers, embedding) && qw_add_size(&total, total, h) &&
@@ -217,9 +291,10 @@ static qw_status check_sizes(const qw_model_config *c, qw_error *err)
     if (!weights_are_countable(c))
         return qw_fail(err, QW_ERR_FORMAT,
                        "'hidden_size' %" PRId32 ", 'intermediate_size' %" PRId32
-                       ", 'num_hidden_layers' %" PRId32 " and 'vocab_size' %" PRId32
-                       " make more weights than can be counted",
-                       c->hidden_size, c->intermediate_size, c->num_hidden_layers, c->vocab_size);
+                       ", 'num_hidden_layers' %" PRId32 ", 'num_experts' %" PRId32
+                       " and 'vocab_size' %" PRId32 " make more weights than can be counted",
+                       c->hidden_size, c->intermediate_size, c->num_hidden_layers, c->num_experts,
+                       c->vocab_size);
     return QW_OK;
 }
 
@@ -245,9 +320,11 @@ static qw_status read_config(qw_model_config *c, const json_t *config, bool is_d
                              qw_buf *warnings, qw_error *err)
 {
     c->rms_norm_eps = 1e-6;
-    qw_status st = read_architecture(&c->architecture, config, err);
+    bool has_experts = false;
+    qw_status st = read_architecture(&c->architecture, &has_experts, config, err);
     if (st == QW_OK) st = refuse_quantization(config, is_described, err);
     if (st == QW_OK) st = read_counts(c, config, err);
+    if (st == QW_OK && has_experts) st = read_experts(c, config, err);
     if (st == QW_OK) st = read_activation(config, err);
     // The lower bound is the smallest normal float: below it the kernels would add zero.
     if (st == QW_OK)
@@ -352,6 +429,7 @@ qw_status qw_model_config_load(qw_model_config *out, const char *dir, const char
 
 void qw_model_config_release(qw_model_config *c)
 {
+    qw_mem_free(c->mlp_only_layers);
     qw_mem_free(c->eos_token_ids);
     qw_mem_free(c->warnings);
     *c = (qw_model_config){0};

@@ -31,6 +31,7 @@ typedef struct qw_model_limits {
 /** What a model needs before anything is loaded, in bytes. */
 typedef struct qw_model_footprint {
     size_t weights;      /* packed panels, norms, biases */
+    size_t experts;      /* of these: experts, of which a step reads those its rows go to */
     size_t activations;  /* step buffers */
     size_t kv_per_block; /* all layers, for the layout asked about */
 } qw_model_footprint;
@@ -85,6 +86,7 @@ void qw_model_free(qw_model *m);
 /** How a Linear is stored and run. Strings are borrowed for the call. */
 typedef struct qw_linear_info {
     int layer;           /* -1: in none */
+    int expert;          /* -1: of none */
     const char *name;    /* "mlp.up_proj", without its layer */
     const char *format;  /* static: "W8A8_DYNAMIC"; the dtype of float weights */
     const char *kernel;  /* static: "int8 x int8 per token" */

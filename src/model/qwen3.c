@@ -100,6 +100,10 @@ static void mlp_block(const qw_model *m, qw_backend *be, const qw_layer *l, int 
 {
     norm_rows(m, be, m->normed, m->hidden, &l->post_attention_norm, n_tokens);
     tell(m, l, QW_TAP_GATE_UP, m->normed, m->hidden_stride, n_tokens);
+    if (l->moe) {
+        qw_moe_run(m, be, l->moe, n_tokens);
+        return;
+    }
     apply(m, be, m->mlp, m->mlp_stride, m->normed, m->hidden_stride, &l->gate_up, n_tokens,
           QW_EPILOGUE_SILU_MUL);
     tell(m, l, QW_TAP_DOWN, m->mlp, m->mlp_stride, n_tokens);

@@ -42,7 +42,7 @@ static const char *short_name(const char *name, int layer)
     return dot ? dot + 1 : name;
 }
 
-static qw_status describe_rule(const qw_product_rule *rule, const qw_model_config *c,
+static qw_status describe_rule(const qw_product_rule *rule, int expert, const qw_model_config *c,
                                const qw_checkpoint *ck, int i, qw_linear_info_fn *fn, void *ctx,
                                qw_error *err)
 {
@@ -65,6 +65,7 @@ static qw_status describe_rule(const qw_product_rule *rule, const qw_model_confi
         bool is_first = s == 0 || b.n_products > 1;
         fn(ctx,
            &(qw_linear_info){.layer = i,
+                             .expert = expert,
                              .name = short_name(name, i),
                              .format = l->type == QW_QUANT_FLOAT ? qw_dtype_name(l->weight.dtype)
                                                                  : qw_quant_type_name(l->type),
@@ -83,16 +84,28 @@ static qw_status describe_rule(const qw_product_rule *rule, const qw_model_confi
     return st;
 }
 
+typedef struct describer {
+    const qw_model_config *c;
+    const qw_checkpoint *ck;
+    qw_linear_info_fn *fn;
+    void *ctx;
+} describer;
+
+static qw_status describe_product(void *ctx, const qw_layer_product *p, qw_error *err)
+{
+    const describer *d = ctx;
+    return describe_rule(&p->rule, p->expert, d->c, d->ck, p->layer, d->fn, d->ctx, err);
+}
+
 qw_status qw_model_describe(const qw_model_config *config, const qw_checkpoint *checkpoint,
                             qw_head_dtype head, qw_linear_info_fn *fn, void *ctx, qw_error *err)
 {
     qw_status st = qw_qwen3_check_tensors(config, checkpoint, QW_CHECK_SHAPES, err);
-    for (int i = 0; i < config->num_hidden_layers && st == QW_OK; i++)
-        for (int p = 0; p < QW_N_LAYER_PRODUCTS && st == QW_OK; p++)
-            st = describe_rule(&qw_layer_products[p], config, checkpoint, i, fn, ctx, err);
+    describer d = {config, checkpoint, fn, ctx};
+    if (st == QW_OK) st = qw_each_layer_product(config, describe_product, &d, err);
     if (st != QW_OK) return st;
     qw_product_rule rule = qw_lm_head_product(config, checkpoint, head);
-    return describe_rule(&rule, config, checkpoint, -1, fn, ctx, err);
+    return describe_rule(&rule, -1, config, checkpoint, -1, fn, ctx, err);
 }
 
 // Formats and their kernels, in the order in which they are met.

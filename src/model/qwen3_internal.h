@@ -3,8 +3,8 @@
 
 // What the files of the Qwen3 decoder share; nobody else includes this. qwen3_tensors.c: which
 // tensors there are and which products are made of them. qwen3_products.c: products bound to the
-// tensors of a checkpoint. qwen3_load.c: sizes, loading, releasing. qwen3.c: the layers, run one
-// operation at a time or by step plans.
+// tensors of a checkpoint. qwen3_load.c: sizes, loading, releasing. qwen3_moe.c: layers with
+// experts. qwen3.c: the layers, run one operation at a time or by step plans.
 #include "base/mem.h"
 #include "model/model.h"
 #include "model/rope.h"
@@ -32,12 +32,21 @@ typedef struct qw_norm {
     float *bias; /* NULL: none */
 } qw_norm;
 
+/** Experts in the place of an MLP. */
+typedef struct qw_moe {
+    qw_linears router;
+    qw_linear *gate_up, *down; /* [num_experts] */
+    bool round_inner;          /* silu(gate) * up is rounded with the others */
+    bool round_terms;          /* so are the terms of the sum over experts */
+} qw_moe;
+
 /** One decoder layer. */
 typedef struct qw_layer {
     qw_norm input_norm, post_attention_norm; /* [hidden_size] */
     float *q_norm, *k_norm;                  /* [head_dim] */
     float *k_scale, *v_scale; /* C8: of the KV cache, [kv heads * head_dim]; NULL: none stored */
     qw_linears qkv, o, gate_up, down;
+    qw_moe *moe; /* instead of gate_up and down; NULL: a dense layer */
 } qw_layer;
 
 /** Steps that were prepared, and the arrays their plans read instead of the caller's. */
@@ -80,6 +89,12 @@ struct qw_model {
     float *gate, *up; /* [max_tokens], where they are products of their own; else NULL */
     float *cos, *sin; /* [max_tokens][head_dim / 2] */
     float *logit_in, *logit_normed, *logits; /* [max_logit_rows] */
+    // Where layers have experts, else NULL.
+    size_t expert_stride, router_stride;
+    float *router;       /* [max_tokens]: logits of the experts */
+    float *expert_rows;  /* [max_tokens * experts of a token]: their inputs, then their outputs */
+    float *expert_inner; /* the same number: silu(gate) * up */
+    qw_routing routing;
 
     qw_model_tap_fn *tap; /* NULL: nobody listens */
     void *tap_ctx;
@@ -104,8 +119,17 @@ static inline int qw_kv_width(const qw_model_config *c)
 QW_MUST_CHECK qw_status qw_qwen3_check_tensors(const qw_model_config *c, const qw_checkpoint *ck,
                                                qw_weight_check check, qw_error *err);
 
-/** The products of a layer, in order of use. */
-enum { QW_QKV, QW_O, QW_GATE_UP, QW_DOWN, QW_N_LAYER_PRODUCTS };
+/** The products of a layer, in order of use: attention's, then those of a dense layer, or the
+ *  router and the two of each expert. */
+typedef enum qw_layer_part {
+    QW_QKV,
+    QW_O,
+    QW_GATE_UP,
+    QW_DOWN,
+    QW_ROUTER,
+    QW_EXPERT_GATE_UP,
+    QW_EXPERT_DOWN,
+} qw_layer_part;
 
 /** Which tensors a product is made of: printf formats with one %d for the layer. */
 typedef struct qw_product_rule {
@@ -116,7 +140,22 @@ typedef struct qw_product_rule {
     bool to_int8; /* float weights are quantized when they are packed */
 } qw_product_rule;
 
-extern const qw_product_rule qw_layer_products[QW_N_LAYER_PRODUCTS];
+/** A product of a layer. */
+typedef struct qw_layer_product {
+    qw_layer_part part;
+    int layer;
+    int expert; /* -1: of none */
+    qw_product_rule rule;
+} qw_layer_product;
+
+typedef qw_status qw_layer_product_fn(void *ctx, const qw_layer_product *p, qw_error *err);
+
+/** Tell about the products of all layers, in order of use, until `fn` fails. What is told is
+ *  borrowed for the call. */
+QW_MUST_CHECK qw_status qw_each_layer_product(const qw_model_config *c, qw_layer_product_fn *fn,
+                                              void *ctx, qw_error *err);
+/** How many products that makes, at most: each tensor may be one by itself. */
+size_t qw_max_layer_products(const qw_model_config *c);
 /** The head's rule: lm_head.weight, or the embedding where they are tied. */
 qw_product_rule qw_lm_head_product(const qw_model_config *c, const qw_checkpoint *ck,
                                    qw_head_dtype dtype);
@@ -154,6 +193,28 @@ typedef struct qw_product_sizes {
 QW_MUST_CHECK qw_status qw_product_measure(qw_product_sizes *sizes, const qw_product_rule *rule,
                                            const qw_model_config *c, const qw_checkpoint *ck, int i,
                                            int max_rows, qw_error *err);
+
+// qwen3_moe.c
+
+/** Expect the tensors of a layer with experts. */
+QW_MUST_CHECK qw_status qw_moe_list_tensors(qw_weight_list *list, const qw_model_config *c,
+                                            int layer, qw_error *err);
+/** Part of qw_each_layer_product: router and experts of one layer. */
+QW_MUST_CHECK qw_status qw_moe_each_product(const qw_model_config *c, int layer,
+                                            qw_layer_product_fn *fn, void *ctx, qw_error *err);
+/** The experts of each layer are stored in one way, as expert_linear needs them. */
+QW_MUST_CHECK qw_status qw_moe_check_experts(const qw_model_config *c, const qw_checkpoint *ck,
+                                             qw_error *err);
+/** Step buffers: their strides, and the bytes they take together. False: too many. */
+bool qw_moe_plan_scratch(qw_model *m, size_t *total);
+/** Cut them from memory of that size. */
+void qw_moe_cut_scratch(qw_model *m, float *memory);
+/** The list of a layer's experts, in the model's arena; `l->moe` stays NULL for a dense layer. */
+QW_MUST_CHECK qw_status qw_moe_alloc(qw_model *m, int layer, qw_error *err);
+/** What follows from how the experts are packed. */
+void qw_moe_finish(qw_moe *moe);
+/** hidden += experts(normed); normed holds n_tokens rows. */
+void qw_moe_run(const qw_model *m, qw_backend *be, const qw_moe *moe, int n_tokens);
 
 // qwen3_describe.c
 

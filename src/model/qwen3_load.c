@@ -20,13 +20,15 @@ static bool plan_scratch(qw_model *m, size_t *total)
     m->qkv_stride =
         qw_row_stride((size_t)round16(qw_heads_width(c)) + 2 * (size_t)round16(qw_kv_width(c)));
     m->heads_stride = qw_row_stride((size_t)qw_heads_width(c));
-    m->mlp_stride = qw_row_stride((size_t)c->intermediate_size);
+    bool has_mlp = qw_model_config_n_sparse(c) < c->num_hidden_layers;
+    m->mlp_stride = has_mlp ? qw_row_stride((size_t)c->intermediate_size) : 0;
     m->logits_stride = qw_row_stride((size_t)c->vocab_size);
     size_t per_token = 2 * m->hidden_stride + m->qkv_stride + m->heads_stride +
                        (m->has_split_gate ? 3 : 1) * m->mlp_stride + (size_t)c->head_dim;
-    size_t per_row = 2 * m->hidden_stride + m->logits_stride, a, b, sum;
+    size_t per_row = 2 * m->hidden_stride + m->logits_stride, a, b, sum, experts;
     return qw_mul_size(&a, per_token, tokens) && qw_mul_size(&b, per_row, rows) &&
-           qw_add_size(&sum, a, b) && qw_mul_size(total, sum, sizeof(float));
+           qw_add_size(&sum, a, b) && qw_mul_size(&sum, sum, sizeof(float)) &&
+           qw_moe_plan_scratch(m, &experts) && qw_add_size(total, sum, experts);
 }
 
 static size_t embed_bytes(const qw_host_matrix *m)
@@ -34,17 +36,42 @@ static size_t embed_bytes(const qw_host_matrix *m)
     return (size_t)m->rows * (size_t)m->cols * (size_t)(qw_dtype_bits(m->dtype) / 8);
 }
 
-static qw_status measure_products(qw_product_sizes *out, const qw_model *m, const qw_checkpoint *ck,
-                                  qw_error *err)
+typedef struct measurer {
+    qw_product_sizes *sizes;
+    size_t experts; /* packed bytes of experts */
+    const qw_model *m;
+    const qw_checkpoint *ck;
+} measurer;
+
+// Rows that a product of a layer gets at most: as many as there are, also for one expert.
+static int max_rows_of(const qw_model *m, qw_layer_part part)
+{
+    bool is_expert = part == QW_EXPERT_GATE_UP || part == QW_EXPERT_DOWN;
+    int64_t n = m->limits.max_tokens;
+    if (is_expert) n *= m->config->num_experts_per_tok;
+    return n < INT32_MAX ? (int)n : INT32_MAX; // so many are refused with the buffers
+}
+
+static qw_status measure_product(void *ctx, const qw_layer_product *p, qw_error *err)
+{
+    measurer *w = ctx;
+    size_t before = w->sizes->packed;
+    qw_status st = qw_product_measure(w->sizes, &p->rule, w->m->config, w->ck, p->layer,
+                                      max_rows_of(w->m, p->part), err);
+    if (p->expert >= 0) w->experts += w->sizes->packed - before;
+    return st;
+}
+
+static qw_status measure_products(qw_product_sizes *out, size_t *experts, const qw_model *m,
+                                  const qw_checkpoint *ck, qw_error *err)
 {
     const qw_model_config *c = m->config;
     *out = (qw_product_sizes){0};
     qw_product_rule head = qw_lm_head_product(c, ck, m->limits.head);
     qw_status st = qw_product_measure(out, &head, c, ck, -1, m->limits.max_logit_rows, err);
-    for (int i = 0; i < c->num_hidden_layers && st == QW_OK; i++)
-        for (int p = 0; p < QW_N_LAYER_PRODUCTS && st == QW_OK; p++)
-            st =
-                qw_product_measure(out, &qw_layer_products[p], c, ck, i, m->limits.max_tokens, err);
+    measurer w = {.sizes = out, .m = m, .ck = ck};
+    if (st == QW_OK) st = qw_each_layer_product(c, measure_product, &w, err);
+    *experts = w.experts;
     return st;
 }
 
@@ -54,11 +81,12 @@ qw_status qw_model_measure(qw_model_footprint *out, const qw_model_config *confi
 {
     qw_model m = {.config = config, .limits = *limits};
     qw_product_sizes products;
+    size_t experts = 0;
     qw_status st = qw_qwen3_check_tensors(config, checkpoint, QW_CHECK_SHAPES, err);
-    if (st == QW_OK) st = measure_products(&products, &m, checkpoint, err);
+    if (st == QW_OK) st = measure_products(&products, &experts, &m, checkpoint, err);
     if (st != QW_OK) return st;
     m.has_split_gate = products.has_split_gate;
-    qw_model_footprint f = {.weights = products.packed};
+    qw_model_footprint f = {.weights = products.packed, .experts = experts};
     bool ok = plan_scratch(&m, &f.activations) &&
               qw_add_size(&f.activations, f.activations, products.input);
     qw_host_matrix embed = qw_weight_view(checkpoint, QW_EMBED_TOKENS, -1);
@@ -101,6 +129,7 @@ static void cut_scratch(qw_model *m)
         *parts[i].out = p;
         p += parts[i].n;
     }
+    qw_moe_cut_scratch(m, p);
 }
 
 static float *load_vector(qw_model *m, const qw_checkpoint *ck, const char *pattern, int i,
@@ -256,49 +285,79 @@ static qw_status add_products(qw_product *list, size_t *n, const qw_model *m,
     return QW_OK;
 }
 
-static qw_linears *layer_linears(qw_layer *l, int i_product)
+// Where the weights of a product go. Those of experts are one product each.
+static qw_linears *layer_linears(qw_layer *l, qw_layer_part part)
 {
-    qw_linears *const linears[] = {
-        [QW_QKV] = &l->qkv, [QW_O] = &l->o, [QW_GATE_UP] = &l->gate_up, [QW_DOWN] = &l->down};
-    return linears[i_product];
-}
-
-// Memory for the quantized inputs of all products.
-static qw_status reserve_inputs(qw_model *m, const qw_product *products, size_t n, qw_error *err)
-{
-    qw_status st = QW_OK;
-    for (size_t i = 0; i < n && st == QW_OK; i++) {
-        bool is_head = i == n - 1;
-        int rows = is_head ? m->limits.max_logit_rows : m->limits.max_tokens;
-        st = m->be->linear_reserve(m->be, products[i].linear, rows, err);
+    switch (part) {
+    case QW_QKV: return &l->qkv;
+    case QW_O: return &l->o;
+    case QW_GATE_UP: return &l->gate_up;
+    case QW_DOWN: return &l->down;
+    case QW_ROUTER: return &l->moe->router;
+    default: return NULL;
     }
-    return st;
 }
 
-// All products, in order of use.
+// The products of all layers and of the head, in order of use.
+typedef struct product_list {
+    qw_model *m;
+    const qw_checkpoint *ck;
+    qw_product *products;
+    int *max_rows; /* [n]: of each of them */
+    size_t n;
+    qw_arena names;
+} product_list;
+
+static qw_status list_product(void *ctx, const qw_layer_product *p, qw_error *err)
+{
+    product_list *l = ctx;
+    qw_layer *layer = &l->m->layers[p->layer];
+    qw_linears *out = layer_linears(layer, p->part), single;
+    size_t first = l->n;
+    qw_status st = add_products(l->products, &l->n, l->m, &p->rule, l->ck, p->layer,
+                                out ? out : &single, &l->names, err);
+    if (st != QW_OK) return st;
+    if (!out) {
+        bool is_down = p->part == QW_EXPERT_DOWN;
+        QW_ASSERT(l->n == first + 1); // qw_moe_check_experts has seen it
+        l->products[first].linear = (is_down ? layer->moe->down : layer->moe->gate_up) + p->expert;
+    }
+    for (size_t i = first; i < l->n; i++) l->max_rows[i] = max_rows_of(l->m, p->part);
+    return QW_OK;
+}
+
+static qw_status list_products(product_list *l, qw_error *err)
+{
+    const qw_model_config *c = l->m->config;
+    size_t n_max = qw_max_layer_products(c) + 1;
+    l->products = qw_mem_array(n_max, sizeof *l->products);
+    l->max_rows = qw_mem_array(n_max, sizeof *l->max_rows);
+    if (!l->products || !l->max_rows)
+        return qw_fail_memory(err, n_max * sizeof *l->products, "the list of products");
+    qw_status st = qw_each_layer_product(c, list_product, l, err);
+    qw_product_rule head = qw_lm_head_product(c, l->ck, l->m->limits.head);
+    if (st != QW_OK) return st;
+    l->max_rows[l->n] = l->m->limits.max_logit_rows;
+    return add_products(l->products, &l->n, l->m, &head, l->ck, -1, &l->m->lm_head, &l->names, err);
+}
+
+// All products, packed, and memory for their quantized inputs.
 static qw_status load_products(qw_model *m, const qw_checkpoint *ck, const qw_model_load_args *args,
                                qw_error *err)
 {
-    size_t n_max = 1, n = 0;
-    for (int p = 0; p < QW_N_LAYER_PRODUCTS; p++)
-        n_max += (size_t)m->n_layers * (size_t)qw_layer_products[p].n;
-    qw_arena names;
-    qw_arena_init(&names, 1 << 18);
-    qw_status st = QW_OK;
-    qw_product *products = qw_mem_array(n_max, sizeof *products);
-    if (!products) st = qw_fail_memory(err, n_max * sizeof *products, "the list of products");
-    for (int i = 0; i < m->n_layers && st == QW_OK; i++)
-        for (int p = 0; p < QW_N_LAYER_PRODUCTS && st == QW_OK; p++)
-            st = add_products(products, &n, m, &qw_layer_products[p], ck, i,
-                              layer_linears(&m->layers[i], p), &names, err);
-    qw_product_rule head = qw_lm_head_product(m->config, ck, m->limits.head);
-    if (st == QW_OK) st = add_products(products, &n, m, &head, ck, -1, &m->lm_head, &names, err);
+    product_list l = {.m = m, .ck = ck};
+    qw_arena_init(&l.names, 1 << 18);
+    qw_status st = list_products(&l, err);
     if (st == QW_OK)
-        st = qw_packed_weights_load(&m->packed, m->be, products, n, ck, &args->cache,
+        st = qw_packed_weights_load(&m->packed, m->be, l.products, l.n, ck, &args->cache,
                                     args->progress, args->progress_ctx, err);
-    if (st == QW_OK) st = reserve_inputs(m, products, n, err);
-    qw_mem_free(products);
-    qw_arena_release(&names);
+    for (size_t i = 0; i < l.n && st == QW_OK; i++)
+        st = m->be->linear_reserve(m->be, l.products[i].linear, l.max_rows[i], err);
+    for (int i = 0; i < m->n_layers && st == QW_OK; i++)
+        if (m->layers[i].moe) qw_moe_finish(m->layers[i].moe);
+    qw_mem_free(l.products);
+    qw_mem_free(l.max_rows);
+    qw_arena_release(&l.names);
     return st;
 }
 
@@ -307,8 +366,9 @@ static qw_status load(qw_model *m, const qw_checkpoint *ck, const qw_model_load_
 {
     const qw_model_config *c = m->config;
     qw_product_sizes products;
+    size_t experts;
     qw_status st = qw_qwen3_check_tensors(c, ck, QW_CHECK_VALUES, err);
-    if (st == QW_OK) st = measure_products(&products, m, ck, err);
+    if (st == QW_OK) st = measure_products(&products, &experts, m, ck, err);
     if (st != QW_OK) return st;
     m->has_split_gate = products.has_split_gate;
     if (!plan_scratch(m, &m->scratch_size))
@@ -323,7 +383,8 @@ static qw_status load(qw_model *m, const qw_checkpoint *ck, const qw_model_load_
     if (st == QW_OK) st = qw_rope_init(&m->rope, c, err);
     if (st == QW_OK) st = load_embedding(m, ck, err);
     for (int i = 0; i < m->n_layers && st == QW_OK; i++) {
-        st = load_norms(m, ck, i, err);
+        st = qw_moe_alloc(m, i, err);
+        if (st == QW_OK) st = load_norms(m, ck, i, err);
         if (st == QW_OK) st = load_kv_scales(m, ck, i, err);
     }
     if (st == QW_OK) st = load_products(m, ck, args, err);
@@ -366,9 +427,17 @@ void qw_model_free(qw_model *m)
 {
     if (!m) return;
     qw_qwen3_release_plans(m);
-    for (int i = 0; i < m->n_layers; i++)
-        for (int p = 0; p < QW_N_LAYER_PRODUCTS; p++)
-            release_linears(m, layer_linears(&m->layers[i], p));
+    for (int i = 0; i < m->n_layers; i++) {
+        qw_layer *l = &m->layers[i];
+        for (int p = QW_QKV; p <= QW_DOWN; p++)
+            release_linears(m, layer_linears(l, (qw_layer_part)p));
+        if (!l->moe) continue;
+        release_linears(m, &l->moe->router);
+        for (int e = 0; e < m->config->num_experts; e++) {
+            m->be->linear_release(m->be, &l->moe->gate_up[e]);
+            m->be->linear_release(m->be, &l->moe->down[e]);
+        }
+    }
     release_linears(m, &m->lm_head);
     qw_packed_weights_release(&m->packed);
     qw_mem_unmap(m->embed_memory, m->embed_size);

@@ -8,10 +8,18 @@ typedef struct tensor_row {
     int64_t rows, cols;
 } tensor_row;
 
+static qw_status list_mlp(qw_weight_list *list, const qw_model_config *c, int i, qw_error *err)
+{
+    int64_t h = c->hidden_size, f = c->intermediate_size;
+    qw_status st = qw_weight_list_add(list, QW_LAYER "mlp.gate_proj.weight", i, f, h, err);
+    if (st == QW_OK) st = qw_weight_list_add(list, QW_LAYER "mlp.up_proj.weight", i, f, h, err);
+    if (st == QW_OK) st = qw_weight_list_add(list, QW_LAYER "mlp.down_proj.weight", i, h, f, err);
+    return st;
+}
+
 static qw_status list_layer(qw_weight_list *list, const qw_model_config *c, int i, qw_error *err)
 {
-    int64_t h = c->hidden_size, f = c->intermediate_size, q = qw_heads_width(c),
-            kv = qw_kv_width(c);
+    int64_t h = c->hidden_size, q = qw_heads_width(c), kv = qw_kv_width(c);
     const tensor_row rows[] = {
         {QW_LAYER "input_layernorm.weight", h, 0},
         {QW_LAYER "self_attn.q_proj.weight", q, h},
@@ -21,9 +29,6 @@ static qw_status list_layer(qw_weight_list *list, const qw_model_config *c, int 
         {QW_LAYER "self_attn.k_norm.weight", c->head_dim, 0},
         {QW_LAYER "self_attn.o_proj.weight", h, q},
         {QW_LAYER "post_attention_layernorm.weight", h, 0},
-        {QW_LAYER "mlp.gate_proj.weight", f, h},
-        {QW_LAYER "mlp.up_proj.weight", f, h},
-        {QW_LAYER "mlp.down_proj.weight", h, f},
         // with attention_bias only
         {QW_LAYER "self_attn.q_proj.bias", q, 0},
         {QW_LAYER "self_attn.k_proj.bias", kv, 0},
@@ -34,7 +39,9 @@ static qw_status list_layer(qw_weight_list *list, const qw_model_config *c, int 
     qw_status st = QW_OK;
     for (size_t r = 0; r < n && st == QW_OK; r++)
         st = qw_weight_list_add(list, rows[r].pattern, i, rows[r].rows, rows[r].cols, err);
-    return st;
+    if (st != QW_OK) return st;
+    return qw_model_config_is_sparse(c, i) ? qw_moe_list_tensors(list, c, i, err)
+                                           : list_mlp(list, c, i, err);
 }
 
 // The model as its tensors tell.
@@ -98,7 +105,8 @@ qw_status qw_qwen3_check_tensors(const qw_model_config *c, const qw_checkpoint *
     qw_status st = list_tensors(&list, &m, err);
     if (st == QW_OK) st = qw_weight_list_check(&list, ck, may_skip, &m, check, err);
     qw_weight_list_release(&list);
-    return st == QW_OK ? check_rotation(&m, ck, err) : st;
+    if (st == QW_OK) st = check_rotation(&m, ck, err);
+    return st == QW_OK ? qw_moe_check_experts(c, ck, err) : st;
 }
 
 qw_status qw_model_dummy_checkpoint(qw_checkpoint *out, const qw_model_config *config,
@@ -115,7 +123,7 @@ qw_status qw_model_dummy_checkpoint(qw_checkpoint *out, const qw_model_config *c
 
 // Products: which tensors they are made of
 
-const qw_product_rule qw_layer_products[QW_N_LAYER_PRODUCTS] = {
+static const qw_product_rule layer_rules[] = {
     [QW_QKV] = {QW_LAYER "self_attn.qkv_proj",
                 {QW_LAYER "self_attn.q_proj.weight", QW_LAYER "self_attn.k_proj.weight",
                  QW_LAYER "self_attn.v_proj.weight"},
@@ -136,6 +144,29 @@ const qw_product_rule qw_layer_products[QW_N_LAYER_PRODUCTS] = {
     [QW_DOWN] =
         {QW_LAYER "mlp.down_proj", {QW_LAYER "mlp.down_proj.weight"}, {0}, 1, QW_CONCAT_STACK},
 };
+
+qw_status qw_each_layer_product(const qw_model_config *c, qw_layer_product_fn *fn, void *ctx,
+                                qw_error *err)
+{
+    qw_status st = QW_OK;
+    for (int i = 0; i < c->num_hidden_layers && st == QW_OK; i++) {
+        bool is_sparse = qw_model_config_is_sparse(c, i);
+        int n = is_sparse ? QW_O + 1 : QW_DOWN + 1;
+        for (int p = 0; p < n && st == QW_OK; p++) {
+            qw_layer_product product = {(qw_layer_part)p, i, -1, layer_rules[p]};
+            st = fn(ctx, &product, err);
+        }
+        if (is_sparse && st == QW_OK) st = qw_moe_each_product(c, i, fn, ctx, err);
+    }
+    return st;
+}
+
+size_t qw_max_layer_products(const qw_model_config *c)
+{
+    size_t n_layers = (size_t)c->num_hidden_layers, n_sparse = (size_t)qw_model_config_n_sparse(c);
+    size_t n_attention = 4, n_mlp = 3, n_experts = 2 * (size_t)c->num_experts + 1;
+    return n_layers * n_attention + (n_layers - n_sparse) * n_mlp + n_sparse * n_experts;
+}
 
 qw_product_rule qw_lm_head_product(const qw_model_config *c, const qw_checkpoint *ck,
                                    qw_head_dtype dtype)

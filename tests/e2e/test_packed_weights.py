@@ -99,10 +99,10 @@ def made_up(tmp):
 
 
 def published(tmp):
-    """The six configs: tokenizer found, large ones refused with figures, run with fewer layers."""
+    """The configs: tokenizer found, large ones refused with figures, run with fewer layers."""
     configs = SOURCE / "share/configs"
     names = sorted(p.name for p in configs.iterdir())
-    check(len(names) == 6, f"configs: {names}")
+    check(len(names) == 7, f"configs: {names}")
     for name in names:
         line = b'{"messages": [{"role": "user", "content": "Hi"}]}\n'
         ids = json.loads(ok("tokenize", configs / name, stdin=line))
@@ -113,7 +113,8 @@ def published(tmp):
     check(p.returncode == 1 and "61.03" in text, f"32B: {p.returncode}: {text}")
     small = ['--hf-overrides', '{"num_hidden_layers":1,"vocab_size":512}', "--max-model-len", 64,
              "--max-num-batched-tokens", 64, "--max-num-seqs", 1]
-    for name in ("Qwen3-0.6B", "Qwen3-14B"):
+    few = ['--hf-overrides', '{"num_hidden_layers":1,"vocab_size":512,"num_experts":9}', *small[2:]]
+    for name, small in (("Qwen3-0.6B", small), ("Qwen3-14B", small), ("Qwen3-30B-A3B", few)):
         out = ok("generate", configs / name, "--load-format", "dummy", "--prompt-ids", "1,2,3",
                  "--max-tokens", 2, "--ignore-eos", "--json", *small)
         check(len(json.loads(out)["token_ids"]) == 2, f"{name}: {out}")

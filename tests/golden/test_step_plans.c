@@ -10,6 +10,7 @@
 
 #define TIED QW_TEST_DATA "/tiny-models/tied"
 #define TINY QW_SOURCE_DIR "/models/tiny"
+#define MOE QW_TEST_DATA "/qwen3-moe/tied"
 
 enum {
     MAX_SEQS = 64,
@@ -267,6 +268,23 @@ static void test_built_in_model(void **state)
     unsetenv("QWENCH_TEST_SHUFFLE");
 }
 
+// Experts: how many rows each gets is known only when the plan runs.
+static void test_experts(void **state)
+{
+    (void)state;
+    static const int64_t few[] = {1, 2, 5, 64};
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        fixture_options o = fixture_defaults(MOE, bf16 ? QW_COMPUTE_BF16 : QW_COMPUTE_F32);
+        o.n_threads = 1 + bf16;
+        check_all(&o, few, QW_ARRAY_LEN(few), 20);
+    }
+    fixture_options o = fixture_defaults(MOE, QW_COMPUTE_BF16);
+    o.n_threads = 3;
+    setenv("QWENCH_TEST_SHUFFLE", "17", 1);
+    check_all(&o, NULL, 0, 20);
+    unsetenv("QWENCH_TEST_SHUFFLE");
+}
+
 // A plan for 64 rows that runs 5: the others keep what they held.
 static void test_padding_is_not_computed(void **state)
 {
@@ -346,11 +364,9 @@ static void test_memory_short(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_level),
-        cmocka_unit_test(test_built_in_model),
-        cmocka_unit_test(test_padding_is_not_computed),
-        cmocka_unit_test(test_other_pages),
-        cmocka_unit_test(test_memory_short),
+        cmocka_unit_test(test_every_level), cmocka_unit_test(test_built_in_model),
+        cmocka_unit_test(test_experts),     cmocka_unit_test(test_padding_is_not_computed),
+        cmocka_unit_test(test_other_pages), cmocka_unit_test(test_memory_short),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

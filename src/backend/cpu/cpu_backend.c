@@ -91,6 +91,9 @@ static const qw_ops cpu_ops = {
     .gather_rows = qw_cpu_gather_rows,
     .add_vector = qw_cpu_add_vector,
     .silu_mul = qw_cpu_silu_mul,
+    .route = qw_cpu_route,
+    .expert_linear = qw_cpu_expert_linear,
+    .combine = qw_cpu_combine,
 };
 
 // The device and its backend, one block.

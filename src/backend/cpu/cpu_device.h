@@ -100,6 +100,11 @@ void qw_cpu_add_vector(qw_backend *be, float *y, size_t y_stride, const float *v
                        bool round);
 void qw_cpu_silu_mul(qw_backend *be, float *y, size_t y_stride, const float *gate, const float *up,
                      size_t x_stride, int n, int n_rows, bool round);
+void qw_cpu_route(qw_backend *be, const qw_routing *routing, const float *logits, size_t stride,
+                  int n_rows, bool renormalize, bool round);
+void qw_cpu_expert_linear(qw_backend *be, const qw_expert_linear_args *args);
+void qw_cpu_combine(qw_backend *be, float *y, size_t y_stride, const float *x, size_t x_stride,
+                    const qw_routing *routing, int n, int n_rows, bool round, bool round_terms);
 
 /** Plans: the functions of qw_backend. */
 qw_status qw_cpu_plan_make(qw_backend *be, qw_plan **out, int max_rows, qw_plan_calls *calls,

@@ -2,28 +2,10 @@
 // (cpu-kernels.md 4). A product that quantizes its input does so first, row by row, into the
 // device's memory for it.
 
-#include "backend/cpu/cpu_device.h"
-
-typedef struct linear_job {
-    const cpu_device *device;
-    float *y;
-    size_t y_stride;
-    const float *x;
-    size_t x_stride;
-    const qw_linear *w;
-    const cpu_extent *extent;
-    size_t n_groups; /* of panels: the items */
-    qw_epilogue epilogue;
-    bool round;
-    qw_gemm_fn *gemm;                 /* float weights, */
-    qw_gemm_int_fn *gemm_int;         /* or integers and quantized rows, */
-    qw_gemm_widened_fn *gemm_widened; /* or integers and x */
-    qw_int_rows rows;                 /* quantized */
-    float *row_scales;
-} linear_job;
+#include "backend/cpu/cpu_linear.h"
 
 // The sums of a row become floats.
-static void dequantize(const linear_job *job, float *t, size_t first, int n, size_t row)
+static void dequantize(const cpu_linear_job *job, float *t, size_t first, int n, size_t row)
 {
     const qw_kernels *k = &job->device->kernels;
     const qw_linear *w = job->w;
@@ -36,7 +18,7 @@ static void dequantize(const linear_job *job, float *t, size_t first, int n, siz
 }
 
 // With 4-bit inputs the bias is added to a rounded sum, in the same type (cpu-kernels.md 3.6).
-static void add_bias(const linear_job *job, float *t, size_t first, int n)
+static void add_bias(const cpu_linear_job *job, float *t, size_t first, int n)
 {
     const float *bias = job->w->bias + first;
     qw_input_kind kind = job->w->input.kind;
@@ -47,7 +29,7 @@ static void add_bias(const linear_job *job, float *t, size_t first, int n)
     for (int i = 0; i < n; i++) t[i] += bias[i];
 }
 
-static void linear_epilogue(const linear_job *job, float *t, int first_panel, int n_panels,
+static void linear_epilogue(const cpu_linear_job *job, float *t, int first_panel, int n_panels,
                             size_t row)
 {
     const qw_kernels *k = &job->device->kernels;
@@ -67,7 +49,7 @@ static void linear_epilogue(const linear_job *job, float *t, int first_panel, in
     }
 }
 
-static void integer_product(const linear_job *job, float *c, const void *panels, int first,
+static void integer_product(const cpu_linear_job *job, float *c, const void *panels, int first,
                             int n_panels, size_t m0, int n_rows)
 {
     const qw_linear *w = job->w;
@@ -95,73 +77,64 @@ static void integer_product(const linear_job *job, float *c, const void *panels,
     }
 }
 
+void qw_cpu_linear_group(const cpu_linear_job *job, size_t group, size_t n_rows, int i_thread)
+{
+    const size_t c_stride = 16 * CPU_GROUP_PANELS;
+    float *c = cpu_scratch(job->device, i_thread);
+    int first = (int)group * CPU_GROUP_PANELS;
+    int n_panels = cpu_min(CPU_GROUP_PANELS, job->w->n_panels - first);
+    const uint8_t *panels = (const uint8_t *)job->w->panels + (size_t)first * job->w->panel_size;
+    for (size_t m0 = 0; m0 < n_rows; m0 += CPU_MAX_ROWS) {
+        size_t n = n_rows - m0 < CPU_MAX_ROWS ? n_rows - m0 : CPU_MAX_ROWS;
+        if (job->gemm)
+            job->gemm(c, c_stride, panels, n_panels, job->x + m0 * job->x_stride, job->x_stride,
+                      (int)n, job->w->kp);
+        else
+            integer_product(job, c, panels, first, n_panels, m0, (int)n);
+        for (size_t m = 0; m < n; m++)
+            linear_epilogue(job, c + m * c_stride, first, n_panels, m0 + m);
+    }
+}
+
 static void linear_items(void *ctx, size_t begin, size_t end, int i_thread)
 {
-    const linear_job *job = ctx;
-    const size_t n_rows = job->extent->n_rows, c_stride = 16 * CPU_GROUP_PANELS;
-    float *c = cpu_scratch(job->device, i_thread);
-    for (size_t g = begin; g < end; g++) {
-        int first = (int)g * CPU_GROUP_PANELS;
-        int n_panels = cpu_min(CPU_GROUP_PANELS, job->w->n_panels - first);
-        const uint8_t *panels =
-            (const uint8_t *)job->w->panels + (size_t)first * job->w->panel_size;
-        for (size_t m0 = 0; m0 < n_rows; m0 += CPU_MAX_ROWS) {
-            size_t n = n_rows - m0 < CPU_MAX_ROWS ? n_rows - m0 : CPU_MAX_ROWS;
-            if (job->gemm)
-                job->gemm(c, c_stride, panels, n_panels, job->x + m0 * job->x_stride, job->x_stride,
-                          (int)n, job->w->kp);
-            else
-                integer_product(job, c, panels, first, n_panels, m0, (int)n);
-            for (size_t m = 0; m < n; m++)
-                linear_epilogue(job, c + m * c_stride, first, n_panels, m0 + m);
-        }
-    }
+    const cpu_linear_job *job = ctx;
+    for (size_t g = begin; g < end; g++) qw_cpu_linear_group(job, g, job->extent->n_rows, i_thread);
 }
 
 // Quantization
 
-// Where a product keeps its quantized rows, the same for all threads.
-typedef struct quantize_job {
-    const cpu_device *device;
-    const float *x;
-    size_t x_stride;
-    const qw_linear *w;
-    uint8_t *q;
-    size_t stride;
-    int32_t *sums;
-    size_t n_sums;
-    float *scales;
-    bool widen; /* to 16-bit pairs */
-} quantize_job;
-
-static void quantize_items(void *ctx, size_t begin, size_t end, int i_thread)
+void qw_cpu_quantize_row(const cpu_quantize_job *job, const qw_linear *w, size_t i, const float *x,
+                         int i_thread)
 {
-    const quantize_job *job = ctx;
     const qw_kernels *k = &job->device->kernels;
-    const qw_linear *w = job->w;
     const size_t flat_len = (size_t)w->input.left * (((size_t)w->input.right + 15) / 16 * 16);
     float *t = cpu_scratch(job->device, i_thread), *flat = t + flat_len;
     int8_t *narrow = (int8_t *)(flat + flat_len);
-    for (size_t i = begin; i < end; i++) {
-        const float *x = job->x + i * job->x_stride;
-        uint8_t *q = job->q + i * job->stride;
-        if (w->input.kind == QW_INPUT_FLAT4) {
-            k->flat(flat, t, x, w->transforms, &w->input);
-            x = flat;
-        }
-        qw_quantized_row row = {.q = job->widen ? narrow : (int8_t *)q,
-                                .sums = job->sums + i * job->n_sums};
-        k->quantize(&row, x, w->k, w->kp, w->group, &w->input);
-        if (job->widen) k->widen_i8((int16_t *)(void *)q, row.q, w->kp);
-        job->scales[i] = row.scale;
+    uint8_t *q = job->q + i * job->stride;
+    if (w->input.kind == QW_INPUT_FLAT4) {
+        k->flat(flat, t, x, w->transforms, &w->input);
+        x = flat;
     }
+    qw_quantized_row row = {.q = job->widen ? narrow : (int8_t *)q,
+                            .sums = job->sums + i * job->n_sums};
+    k->quantize(&row, x, w->k, w->kp, w->group, &w->input);
+    if (job->widen) k->widen_i8((int16_t *)(void *)q, row.q, w->kp);
+    job->scales[i] = row.scale;
+}
+
+static void quantize_items(void *ctx, size_t begin, size_t end, int i_thread)
+{
+    const cpu_quantize_job *job = ctx;
+    for (size_t i = begin; i < end; i++)
+        qw_cpu_quantize_row(job, job->w, i, job->x + i * job->x_stride, i_thread);
 }
 
 // Lay the rows out: q, then sums, then scales.
-static quantize_job quantize_job_of(const cpu_device *d, const float *x, size_t x_stride,
-                                    const qw_linear *w, int n_rows)
+cpu_quantize_job qw_cpu_quantize_job(const cpu_device *d, const float *x, size_t x_stride,
+                                     const qw_linear *w, int n_rows)
 {
-    quantize_job job = {.device = d, .x = x, .x_stride = x_stride, .w = w};
+    cpu_quantize_job job = {.device = d, .x = x, .x_stride = x_stride, .w = w};
     job.widen = w->dtype == QW_DTYPE_I8 && d->kernels.widen_i8;
     job.n_sums = w->group > 0 ? (size_t)(w->k / w->group) : 1;
     job.stride = (job.widen ? 2 : 1) * (size_t)w->kp + 64; // rows do not share cache sets
@@ -180,7 +153,7 @@ static qw_gemm_fn *gemm_of(const qw_kernels *k, qw_dtype dtype, bool round)
     return dtype == QW_DTYPE_F16 ? k->gemm_f16 : k->gemm_f32;
 }
 
-static void choose_kernel(linear_job *job)
+void qw_cpu_linear_choose(cpu_linear_job *job)
 {
     const qw_kernels *k = &job->device->kernels;
     const qw_linear *w = job->w;
@@ -198,7 +171,7 @@ void qw_cpu_linear(qw_backend *be, float *y, size_t y_stride, const float *x, si
 {
     const cpu_backend *cpu = cpu_self(be);
     cpu_extent own;
-    linear_job job = {
+    cpu_linear_job job = {
         .device = cpu->device,
         .y = y,
         .y_stride = y_stride,
@@ -210,9 +183,9 @@ void qw_cpu_linear(qw_backend *be, float *y, size_t y_stride, const float *x, si
         .epilogue = epilogue,
         .round = round,
     };
-    choose_kernel(&job);
+    qw_cpu_linear_choose(&job);
     if (job.gemm_int) {
-        quantize_job rows = quantize_job_of(cpu->device, x, x_stride, w, n_rows);
+        cpu_quantize_job rows = qw_cpu_quantize_job(cpu->device, x, x_stride, w, n_rows);
         job.rows = (qw_int_rows){rows.q, rows.stride, rows.sums, (int)rows.n_sums};
         job.row_scales = rows.scales;
         qw_cpu_submit(cpu, quantize_items, &rows, sizeof rows, &job.extent->n_rows, 1);

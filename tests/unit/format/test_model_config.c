@@ -429,7 +429,7 @@ static void refused_models(void **state)
     (void)state;
     expect_error("{\"architectures\":[\"Qwen3ForSequenceClassification\"]}", QW_ERR_UNSUPPORTED,
                  "model class 'Qwen3ForSequenceClassification' is not supported; "
-                 "Qwen3ForCausalLM is");
+                 "Qwen3ForCausalLM and Qwen3MoeForCausalLM are");
     expect_error("{\"architectures\":[7]}", QW_ERR_UNSUPPORTED, "model class 'integer'");
     expect_error("{}", QW_ERR_FORMAT, "'architectures' must be a list");
     expect_error("{\"architectures\":[]}", QW_ERR_FORMAT, "'architectures' must be a list");
@@ -509,6 +509,86 @@ static void absurd_values(void **state)
     };
     for (size_t i = 0; i < QW_ARRAY_LEN(cases); i++)
         expect_error(cases[i].text, QW_ERR_FORMAT, cases[i].part);
+}
+
+// ---- experts ----
+
+#define MOE                                                                                        \
+    "{\"architectures\":[\"Qwen3MoeForCausalLM\"],\"hidden_size\":64,\"intermediate_size\":96,"    \
+    "\"num_hidden_layers\":6,\"num_attention_heads\":4,\"num_key_value_heads\":2" THETA
+#define SOME MOE ",\"num_experts\":8,\"num_experts_per_tok\":2,\"moe_intermediate_size\":32"
+
+static void expect_sparse(const char *text, const char *layers)
+{
+    qw_model_config c;
+    assert_ok(parse(&c, text, NULL));
+    assert_string_equal(c.architecture, "Qwen3MoeForCausalLM");
+    int n = 0;
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(qw_model_config_is_sparse(&c, i), layers[i] == 'x');
+        n += layers[i] == 'x';
+    }
+    assert_int_equal(qw_model_config_n_sparse(&c), n);
+    double all = 6 * 64 * (2 * 512 + 2 * 256) + (6 - n) * 3 * 64 * 96;
+    assert_true(qw_model_config_layer_weights(&c, 2) ==
+                all + n * (2 * 3 * 64 * 32 + 64 * c.num_experts));
+    qw_model_config_release(&c);
+}
+
+static void expert_layers(void **state)
+{
+    (void)state;
+    expect_sparse(SOME "}", "xxxxxx");
+    expect_sparse(SOME ",\"decoder_sparse_step\":2,\"mlp_only_layers\":[3,77]}", "-x---x");
+    expect_sparse(SOME ",\"mlp_only_layers\":[0,0,5]}", "-xxxx-");
+    expect_sparse(SOME ",\"mlp_only_layers\":null,\"decoder_sparse_step\":7}", "------");
+    qw_model_config c;
+    assert_ok(parse(&c, MOE ",\"num_experts\":0}", NULL));
+    assert_int_equal(qw_model_config_n_sparse(&c), 0);
+    qw_model_config_release(&c);
+    assert_ok(parse(&c, MOE "}", NULL)); // class defaults
+    assert_int_equal(c.num_experts, 128);
+    assert_int_equal(c.num_experts_per_tok, 8);
+    assert_int_equal(c.moe_intermediate_size, 768);
+    assert_false(c.norm_topk_prob);
+    qw_model_config_release(&c);
+    assert_ok(parse(&c, SOME ",\"norm_topk_prob\":true}", "{\"num_experts\":4}"));
+    assert_int_equal(c.num_experts, 4);
+    assert_true(c.norm_topk_prob);
+    expect_near(qw_model_config_touched_experts(&c, 1), 2);
+    expect_near(qw_model_config_touched_experts(&c, 2), 3);
+    qw_model_config_release(&c);
+    // A dense class does not read them.
+    assert_ok(parse(&c, CONFIG(THETA ",\"num_experts\":8"), NULL));
+    assert_int_equal(c.num_experts, 0);
+    qw_model_config_release(&c);
+}
+
+static void expert_errors(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *part;
+    } cases[] = {
+        {SOME ",\"mlp_only_layers\":7}", "'mlp_only_layers' must be a list of layers, got integer"},
+        {SOME ",\"mlp_only_layers\":[1,-1]}",
+         "'mlp_only_layers' must hold numbers of layers; item 1"},
+        {SOME ",\"mlp_only_layers\":[1.5]}", "item 0 is none"},
+        {SOME ",\"decoder_sparse_step\":0}", "'decoder_sparse_step' must be from 1"},
+        {SOME ",\"norm_topk_prob\":1}", "'norm_topk_prob' must be true or false"},
+        {MOE ",\"num_experts\":-1}", "'num_experts' must be from 0 to 1024, got -1"},
+        {MOE ",\"num_experts\":1025}", "'num_experts' must be from 0 to 1024, got 1025"},
+        {MOE ",\"num_experts_per_tok\":0}", "'num_experts_per_tok' must be from 1"},
+        {MOE ",\"moe_intermediate_size\":0}", "'moe_intermediate_size' must be from 1"},
+        {MOE ",\"num_experts\":4,\"num_experts_per_tok\":5}",
+         "'num_experts_per_tok' (5) must be at most 'num_experts' (4)"},
+    };
+    for (size_t i = 0; i < QW_ARRAY_LEN(cases); i++)
+        expect_error(cases[i].text, QW_ERR_FORMAT, cases[i].part);
+    qw_model_config c;
+    assert_fails(parse(&c, MOE ",\"moe_intermediate_size\":2147483647}",
+                       "{\"num_hidden_layers\":2147483647,\"num_experts\":1024}"),
+                 QW_ERR_FORMAT, "'num_experts' 1024 and 'vocab_size' 151936 make more weights");
 }
 
 // ---- generation_config.json ----
@@ -638,6 +718,8 @@ int main(void)
         cmocka_unit_test(nested_overrides),
         cmocka_unit_test(refused_models),
         cmocka_unit_test(absurd_values),
+        cmocka_unit_test(expert_layers),
+        cmocka_unit_test(expert_errors),
         cmocka_unit_test(generation_configs),
         cmocka_unit_test(generation_config_errors),
         cmocka_unit_test(out_of_memory),
