@@ -2,7 +2,7 @@
 """Numbers for tests/unit/eval, computed a second time: intervals, bootstrap, divergence, SNR.
 
 Shares no code with the program; Philox4x32-10 is written from the paper (Salmon et al., SC 2011).
-Prints C lines; paste them into test_interval.c and test_divergence_stats.c when a case is added.
+Prints C lines; paste them into test_interval.c and test_row_divergence.c when a case is added.
 """
 import math
 

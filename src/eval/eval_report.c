@@ -1,10 +1,14 @@
 #include "eval/eval_report.h"
 
+#include <math.h>
+
 #include "bench/json_fields.h"
+#include "bench/stats.h"
 
 void qw_eval_row_release(qw_eval_row *r)
 {
     qw_task_result_release(&r->task);
+    qw_divergence_release(&r->divergence);
     *r = (qw_eval_row){0};
 }
 
@@ -70,10 +74,59 @@ static void put_tasks(const qw_eval_row *rows, size_t n, int width, qw_buf *out)
     }
 }
 
-void qw_eval_report_table(const qw_eval_row *rows, size_t n, qw_buf *out)
+// Where greedy texts part, of those that do: the median.
+static double median_part(const qw_divergence *d)
 {
-    int width = name_width(rows, n);
-    if (n > 0 && rows[0].has_task) put_tasks(rows, n, width, out);
+    double places[QW_DIVERGENCE_MAX_GREEDY];
+    size_t n = 0;
+    for (size_t i = 0; i < d->n_greedy; i++)
+        if (d->parts_at[i] >= 0) places[n++] = d->parts_at[i];
+    return qw_stats_median(places, n);
+}
+
+static void put_divergences(const qw_eval_row *rows, size_t n, int width, qw_buf *out)
+{
+    qw_buf_printf(out, "%-*s %9s %8s %8s %8s %8s %7s %8s %24s %10s\n", width, "model", "MB",
+                  "tok/s", "KL mean", "median", "99 %", "flips", "perpl.", "change, 95 % interval",
+                  "same texts");
+    for (size_t i = 0; i < n; i++) {
+        const qw_divergence *d = &rows[i].divergence;
+        put_common(&rows[i], width, out);
+        qw_buf_printf(out, " %8.2g %8.2g %8.2g %6.2f%% %8.4g %+7.2f%% (%+6.2f, %+6.2f) %5zu/%zu",
+                      d->kl_mean, d->kl_median, d->kl_p99,
+                      100 * (double)d->n_flips / (double)d->n_tokens, d->perplexity,
+                      100 * d->perplexity_change, 100 * d->change.low, 100 * d->change.high,
+                      d->n_same, d->n_greedy);
+        if (d->n_same < d->n_greedy) qw_buf_printf(out, ", others part after %g", median_part(d));
+        qw_buf_putc(out, '\n');
+    }
+}
+
+static void put_layers(const qw_eval_row *rows, size_t n, int width, qw_buf *out)
+{
+    qw_buf_puts(out, "\nsignal to noise in dB, behind the embedding and each layer\n");
+    for (size_t i = 0; i < n; i++) {
+        const qw_divergence *d = &rows[i].divergence;
+        put_name(&rows[i], width, out);
+        if (!d->snr_db) qw_buf_puts(out, "  not comparable: other sizes, or another rotation");
+        for (int l = 0; d->snr_db && l <= d->n_layers; l++) {
+            if (isfinite(d->snr_db[l]))
+                qw_buf_printf(out, " %5.1f", d->snr_db[l]);
+            else
+                qw_buf_puts(out, " exact");
+        }
+        qw_buf_puts(out, d->is_rotated ? "  (rotated back)\n" : "\n");
+    }
+}
+
+void qw_eval_report_table(const qw_eval_report *r, qw_buf *out)
+{
+    int width = name_width(r->rows, r->n);
+    if (r->task_file) put_tasks(r->rows, r->n, width, out);
+    if (!r->reference) return;
+    if (r->task_file) qw_buf_putc(out, '\n');
+    put_divergences(r->rows, r->n, width, out);
+    put_layers(r->rows, r->n, width, out);
 }
 
 // JSON
@@ -114,18 +167,64 @@ static void put_task(const qw_eval_row *r, qw_buf *out)
     qw_fields_close(out, '}');
 }
 
-void qw_eval_report_json(const qw_eval_row *rows, size_t n, const char *task_file, qw_buf *out)
+// A number that may be infinite, which JSON has not: null.
+static void put_finite(qw_buf *out, const char *key, double value)
+{
+    if (isfinite(value))
+        qw_fields_number(out, key, value);
+    else
+        qw_fields_null(out, key);
+}
+
+static void put_divergence(const qw_divergence *d, qw_buf *out)
+{
+    qw_fields_open(out, "divergence", '{');
+    qw_fields_count(out, "texts", (int64_t)d->n_texts);
+    qw_fields_count(out, "tokens", (int64_t)d->n_tokens);
+    qw_fields_number(out, "kl_mean", d->kl_mean);
+    qw_fields_number(out, "kl_median", d->kl_median);
+    qw_fields_number(out, "kl_p99", d->kl_p99);
+    qw_fields_number(out, "kl_max", d->kl_max);
+    qw_fields_count(out, "flips", (int64_t)d->n_flips);
+    put_finite(out, "perplexity_reference", d->perplexity_reference);
+    put_finite(out, "perplexity", d->perplexity);
+    put_finite(out, "perplexity_change", d->perplexity_change);
+    put_finite(out, "perplexity_change_low", d->change.low);
+    put_finite(out, "perplexity_change_high", d->change.high);
+    qw_fields_count(out, "greedy_tokens", d->greedy_tokens);
+    qw_fields_open(out, "parts_at", '[');
+    for (size_t i = 0; i < d->n_greedy; i++) {
+        if (d->parts_at[i] < 0)
+            qw_fields_null(out, NULL);
+        else
+            qw_fields_count(out, NULL, d->parts_at[i]);
+    }
+    qw_fields_close(out, ']');
+    qw_fields_flag(out, "is_rotated", d->is_rotated);
+    if (!d->snr_db) qw_fields_null(out, "snr_db");
+    if (d->snr_db) {
+        qw_fields_open(out, "snr_db", '[');
+        for (int l = 0; l <= d->n_layers; l++) put_finite(out, NULL, d->snr_db[l]);
+        qw_fields_close(out, ']');
+    }
+    qw_fields_close(out, '}');
+}
+
+void qw_eval_report_json(const qw_eval_report *report, qw_buf *out)
 {
     qw_fields_open(out, NULL, '{');
-    if (task_file) qw_fields_text(out, "task_file", task_file);
+    if (report->task_file) qw_fields_text(out, "task_file", report->task_file);
+    if (report->reference) qw_fields_text(out, "reference", report->reference);
+    if (report->reference) qw_fields_text(out, "texts_file", report->texts_file);
     qw_fields_open(out, "models", '[');
-    for (size_t i = 0; i < n; i++) {
-        const qw_eval_row *r = &rows[i];
+    for (size_t i = 0; i < report->n; i++) {
+        const qw_eval_row *r = &report->rows[i];
         qw_fields_open(out, NULL, '{');
         qw_fields_text(out, "model", r->model);
         qw_fields_count(out, "bytes", (int64_t)r->bytes);
         qw_fields_number(out, "decode_tokens_per_second", r->decode_tokens_per_second);
         if (r->has_task) put_task(r, out);
+        if (r->has_divergence) put_divergence(&r->divergence, out);
         qw_fields_close(out, '}');
     }
     qw_fields_close(out, ']');

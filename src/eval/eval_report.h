@@ -1,6 +1,7 @@
 #ifndef QW_EVAL_EVAL_REPORT_H
 #define QW_EVAL_EVAL_REPORT_H
 
+#include "eval/divergence.h"
 #include "eval/interval.h"
 #include "eval/task_run.h"
 
@@ -11,7 +12,16 @@ typedef struct qw_eval_row {
     double decode_tokens_per_second;
     bool has_task;
     qw_task_result task;
+    bool has_divergence;
+    qw_divergence divergence;
 } qw_eval_row;
+
+/** What the rows are about. */
+typedef struct qw_eval_report {
+    const qw_eval_row *rows; /* [n]; all have the same parts */
+    size_t n;
+    const char *task_file, *reference, *texts_file; /* NULL: there was no such part */
+} qw_eval_report;
 
 /** All zero is fine. */
 void qw_eval_row_release(qw_eval_row *r);
@@ -22,8 +32,8 @@ qw_str qw_eval_row_name(const qw_eval_row *r);
 double qw_eval_row_score(const qw_eval_row *r, qw_interval *interval);
 
 /** Append the tables: a line for each model. */
-void qw_eval_report_table(const qw_eval_row *rows, size_t n, qw_buf *out);
-/** Append one JSON object with everything; `task_file` NULL: there was no task. */
-void qw_eval_report_json(const qw_eval_row *rows, size_t n, const char *task_file, qw_buf *out);
+void qw_eval_report_table(const qw_eval_report *r, qw_buf *out);
+/** Append one JSON object with everything. */
+void qw_eval_report_json(const qw_eval_report *r, qw_buf *out);
 
 #endif

@@ -150,14 +150,15 @@ typedef enum qw_tap_point {
     QW_TAP_O,
     QW_TAP_GATE_UP,
     QW_TAP_DOWN,
-    QW_N_TAP_POINTS,
+    QW_N_TAP_POINTS,                /* of the inputs of products */
+    QW_TAP_LAYER = QW_N_TAP_POINTS, /* the residual stream that goes into the layer */
 } qw_tap_point;
 
-/** Sees the rows that go into a layer's products: x[n_rows][stride], for the call. */
+/** Sees the rows that go into a layer, and into its products: x[n_rows][stride], for the call. */
 typedef void qw_model_tap_fn(void *ctx, int i_layer, qw_tap_point point, const float *x,
                              size_t stride, int n_rows);
 /** Let `fn` listen from now on (NULL: nobody). Steps that replay a plan tell it nothing. For
- *  calibration. */
+ *  calibration and comparison. */
 void qw_model_set_tap(qw_model *m, qw_model_tap_fn *fn, void *ctx);
 
 /** As qw_model_forward, but stops after the first `n_layers` layers (0: the embedding). Test aid.

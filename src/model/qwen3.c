@@ -116,6 +116,7 @@ static void layers(const qw_model *m, qw_backend *be, const qw_model_step *step,
     be->ops->embed(be, m->hidden, m->hidden_stride, &m->embed_tokens, step->token_ids,
                    step->n_tokens);
     for (int i = 0; i < n_layers; i++) {
+        tell(m, &m->layers[i], QW_TAP_LAYER, m->hidden, m->hidden_stride, step->n_tokens);
         attention_block(m, be, &m->layers[i], step, i);
         mlp_block(m, be, &m->layers[i], step->n_tokens);
     }

@@ -69,6 +69,7 @@ static void listen(void *ctx, int i_layer, qw_tap_point point, const float *x, s
                    int n_rows)
 {
     listener *l = ctx;
+    if (point >= QW_N_TAP_POINTS) return; // not a product's input
     qw_input_range *r = &l->c->ranges[(size_t)i_layer * QW_N_TAP_POINTS + point];
     for (size_t i = 0; i < (size_t)n_rows; i++) {
         const float *row = x + i * stride;

@@ -6,14 +6,12 @@
 
 #include "base/mem.h"
 
-static const uint64_t rotation_seed = 1234; // as msModelSlim's
-
 qw_status qw_quant_work_init(qw_quant_work *w, const qw_quant_plan *plan, qw_error *err)
 {
     *w = (qw_quant_work){.plan = plan, .alpha = -1};
     if (!plan->is_rotated) return QW_OK;
     const qw_model_config *c = plan->config;
-    qw_status st = qw_rotation_init(&w->residual, (size_t)c->hidden_size, rotation_seed, err);
+    qw_status st = qw_rotation_init(&w->residual, (size_t)c->hidden_size, QW_ROTATION_SEED, err);
     if (st == QW_OK) st = qw_rotation_init(&w->value, (size_t)c->head_dim, 0, err);
     if (st != QW_OK) qw_quant_work_release(w);
     return st;

@@ -32,6 +32,9 @@ typedef struct qw_rotation {
     float *signs;            /* [n] of +1 and -1, or NULL; owned */
 } qw_rotation;
 
+/** The seed of the residual stream's rotation, as msModelSlim's. */
+#define QW_ROTATION_SEED 1234
+
 /** Hadamard of order n, columns signed by `seed`; seed 0: not signed. */
 QW_MUST_CHECK qw_status qw_rotation_init(qw_rotation *r, size_t n, uint64_t seed, qw_error *err);
 /** left (Kronecker) right. */

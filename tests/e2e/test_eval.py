@@ -1,11 +1,13 @@
-"""eval: scores of the built-in model and of a quantized one, by every scorer; what is refused."""
+"""eval: scores of the built-in model and of a quantized one, by every scorer; both compared token by
+token; what is refused."""
 
 import json
 import math
 import re
+import shutil
 import xml.dom.minidom
 
-from qwtest import DATA, TINY, Scratch, check, json_lines, ok, run
+from qwtest import DATA, TINY, Scratch, check, generate_file, json_lines, ok, read_logits, run
 
 NO_THINKING = ["--chat-template-kwargs", '{"enable_thinking": false}']
 SUMS = json_lines(DATA / "tiny-chat/eval_arith.jsonl")
@@ -13,7 +15,7 @@ SUMS = json_lines(DATA / "tiny-chat/eval_arith.jsonl")
 
 def evaluate(tmp, *args):
     """The table's lines and the JSON object of a run."""
-    said = ok("eval", *args, "--json", tmp / "out.json").decode()
+    said = ok("eval", *args, "--cpu-threads", "1", "--json", tmp / "out.json").decode()
     return said.splitlines(), json.loads((tmp / "out.json").read_text())
 
 
@@ -98,6 +100,87 @@ def counted_apart(tmp):
     check(result["models"][0]["task"]["wrong"] == 1, "wrong")
 
 
+def log_softmax(row):
+    top = max(row)
+    total = math.log(math.fsum(math.exp(x - top) for x in row)) + top
+    return [x - total for x in row]
+
+
+def divergence(tmp):
+    """Once more from the logits and greedy tokens that `generate` gives."""
+    texts = [t["text"] for t in json_lines(DATA / "tiny-chat/perplexity.jsonl")[:4]]
+    path = lines(tmp / "texts.jsonl", [{"text": t} for t in texts])
+    quantized = tmp / "w8a8-tiny"
+    out, result = evaluate(tmp, quantized, TINY, "--kl", TINY, "--text", path, "--greedy-tokens", 12)
+    d, same = (m["divergence"] for m in result["models"])
+    kl, flips, nll, n_tokens, parts = [], 0, [0.0, 0.0], 0, []
+    for text in texts:
+        rows = []
+        for model in (TINY, quantized):
+            dump = tmp / "logits.safetensors"
+            answer = json.loads(ok("generate", model, "-p", text, "--max-tokens", "1", "--json",
+                                   "--temperature", "0", "--cpu-threads", "1",
+                                   "--dump-logits", dump))
+            ids = answer["prompt_token_ids"]
+            _, vocab, values = read_logits(dump)
+            rows.append([values[i * vocab:(i + 1) * vocab] for i in range(len(ids) - 1)])
+        for p, q, token in zip(*rows, ids[1:]):
+            log_p, log_q = log_softmax(p), log_softmax(q)
+            kl.append(math.fsum(math.exp(a) * (a - b) for a, b in zip(log_p, log_q)))
+            flips += p.index(max(p)) != q.index(max(q))
+            nll[0] -= log_p[token]
+            nll[1] -= log_q[token]
+            n_tokens += 1
+        request = [{"prompt_token_ids": ids[:len(ids) // 2], "max_tokens": 12, "temperature": 0}]
+        a, b = (generate_file(request, model, "--cpu-threads", "1")[0]["token_ids"]
+                for model in (TINY, quantized))
+        parts.append(next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), None))
+    kl.sort()
+    check(d["tokens"] == n_tokens and d["texts"] == 4 and d["flips"] == flips, f"{d}, flips {flips}")
+    for name, want in (("kl_mean", math.fsum(kl) / n_tokens), ("kl_max", kl[-1]),
+                       ("kl_median", (kl[(n_tokens - 1) // 2] + kl[n_tokens // 2]) / 2),
+                       ("perplexity_reference", math.exp(nll[0] / n_tokens)),
+                       ("perplexity_change", math.exp((nll[1] - nll[0]) / n_tokens) - 1)):
+        check(abs(d[name] - want) <= 1e-9 + 1e-9 * abs(want), f"{name}: {d[name]}, not {want}")
+    check(0 < d["kl_mean"] < 0.1 and d["perplexity_change_low"] <= d["perplexity_change"] <=
+          d["perplexity_change_high"], f"{d}")
+    check(d["parts_at"] == parts, f"greedy texts part at {d['parts_at']}, not {parts}")
+    check(len(d["snr_db"]) == 5 and d["snr_db"][0] is None and
+          all(20 < x < 60 for x in d["snr_db"][1:]), f"signal to noise: {d['snr_db']}")
+    check(same["kl_max"] == 0 and same["flips"] == 0 and same["parts_at"] == [None] * 4 and
+          same["snr_db"] == [None] * 5, f"the model itself: {same}")
+    check(len(out) == 7 and "exact exact" in out[-1], out)
+
+    again = evaluate(tmp, quantized, "--kl", TINY, "--text", path, "--greedy-tokens", 12)[1]
+    check(again["models"][0]["divergence"] == d, "another result the second time")
+    ok("quantize", TINY, tmp / "laos", "--scheme", "w4a4-laos")
+    d = evaluate(tmp, tmp / "laos", "--kl", TINY, "--text", path)[1]["models"][0]["divergence"]
+    check(d["is_rotated"] and all(10 < x < 70 for x in d["snr_db"]), f"rotated: {d['snr_db']}")
+
+
+def bad_comparisons(tmp):
+    other = tmp / "other"
+    shutil.copytree(TINY, other)
+    tokenizer = json.loads((other / "tokenizer.json").read_text())
+    tokenizer["model"]["merges"] = tokenizer["model"]["merges"][:-400]
+    (other / "tokenizer.json").write_text(json.dumps(tokenizer))
+    refused([other, "--kl", TINY], "its tokenizer is not that of --kl: text ", [2])
+    config = {**json.loads((TINY / "config.json").read_text()), "vocab_size": 4096}
+    (other / "config.json").write_text(json.dumps(config))
+    shutil.copy(TINY / "tokenizer.json", other)
+    refused([other, "--kl", TINY, "--load-format", "dummy"], "vocabulary of 3968", [2])
+    refused(["--kl", tmp / "none"], "none")
+    refused(["--kl", TINY, "--text", tmp / "none.txt"], "No such file", [1])
+    text = tmp / "text.txt"
+    text.write_bytes(b"\xff\xfe")
+    refused(["--kl", TINY, "--text", text], "no valid UTF-8", [1])
+    text.write_text("a")
+    refused(["--kl", TINY, "--text", text], "no text of two tokens", [1])
+    refused(["--kl", TINY, "--text", lines(tmp / "t.jsonl", [{"txt": "a"}])], "line 1: no text", [1])
+    refused(["--text", text, "--task", text], "--text is for --kl", [2])
+    refused(["--kl", TINY, "--plot", tmp / "x.svg"], "it needs --task", [2])
+
+
 def refused(args, said, status=(1, 2)):
     p = run("eval", *args)
     text = p.stderr.decode()
@@ -118,7 +201,7 @@ def bad_input(tmp):
         bad.write_text(text)
         refused(["--task", bad], said)
     bad.write_text(good)
-    refused([], "give --task", [2])
+    refused([], "give --task, --kl or both", [2])
     refused(["--task", tmp / "none.jsonl"], "No such file")
     refused(["--task", tmp], "it is a directory")
     refused(["--task", bad, "--scorer", "rouge"], "rouge", [2])
@@ -136,3 +219,5 @@ if __name__ == "__main__":
         scorers(tmp)
         counted_apart(tmp)
         bad_input(tmp)
+        divergence(tmp)
+        bad_comparisons(tmp)
