@@ -305,6 +305,16 @@ SHAPES = {"self_attn.q_proj": (HEADS * HEAD_DIM, HIDDEN),
           "mlp.up_proj": (MLP, HIDDEN), "mlp.down_proj": (HIDDEN, MLP)}
 
 
+EXPERTS, TOP_K, EXPERT_MLP = 4, 2, 32
+MOE_CONFIG = {
+    **CONFIG, "architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe",
+    "num_experts": EXPERTS, "num_experts_per_tok": TOP_K, "moe_intermediate_size": EXPERT_MLP,
+    "norm_topk_prob": True, "decoder_sparse_step": 1, "mlp_only_layers": [2],
+}
+EXPERT_SHAPES = {"gate_proj": (EXPERT_MLP, HIDDEN), "up_proj": (EXPERT_MLP, HIDDEN),
+                 "down_proj": (HIDDEN, EXPERT_MLP)}
+
+
 def norm(x, weight, bias=None):
     r = 1 / math.sqrt(sum(v * v for v in x) / len(x) + EPS)
     y = [v * r * w for v, w in zip(x, weight)]
@@ -328,7 +338,7 @@ def heads(x):
 class Model:
     def __init__(self, seed):
         self.rng = random.Random(seed)
-        self.files, self.layers, self.seen = Files(), [], {}
+        self.files, self.layers, self.seen, self.margin = Files(), [], {}, math.inf
         self.embed = self.float_matrix("model.embed_tokens.weight", VOCAB, HIDDEN, 1.0)
 
     def gauss(self, rows, cols, std):
@@ -348,7 +358,7 @@ class Model:
         weight = self.vector(name + ".weight", n, 1, 0.1)
         return weight, self.vector(name + ".bias", n, 0, 0.2, "F32") if bias else None
 
-    def add_layer(self, how, norm_bias=False, zero_head_bias=False):
+    def add_layer(self, how, norm_bias=False, zero_head_bias=False, experts=None):
         i = len(self.layers)
         p = f"model.layers.{i}."
         layer = {"in": self.norm_of(p + "input_layernorm", HIDDEN, norm_bias),
@@ -358,10 +368,26 @@ class Model:
             if zero_head_bias:
                 self.files.add(f"{p}self_attn.{name}.bias", "F32", [HEAD_DIM], [0.0] * HEAD_DIM)
         for name, (rows, cols) in SHAPES.items():
+            if experts and name.startswith("mlp."):
+                continue
             w = self.gauss(rows, cols, 1 / math.sqrt(cols))
             kind, more = how(name.split(".")[1], self)
             layer[name] = Linear(self.files, p + name, w, kind, **more)
+        if experts:
+            self.add_experts(layer, p + "mlp.", experts)
         self.layers.append(layer)
+
+    def add_experts(self, layer, p, how):
+        # Wide margins: a choice must not hang on a rounding.
+        layer["router"] = Linear(self.files, p + "gate", self.gauss(EXPERTS, HIDDEN, 1), "FLOAT")
+        layer["experts"] = []
+        for e in range(EXPERTS):
+            expert = {}
+            for name, (rows, cols) in EXPERT_SHAPES.items():
+                kind, more = how(name, self)
+                w = self.gauss(rows, cols, 1 / math.sqrt(cols))
+                expert[name] = Linear(self.files, f"{p}experts.{e}.{name}", w, kind, **more)
+            layer["experts"].append(expert)
 
     def bias(self, n):
         return [self.rng.gauss(0, 0.1) for _ in range(n)]
@@ -385,6 +411,22 @@ class Model:
             rows.append([f32(v) for v in x])
         return linear(x)
 
+    def mlp(self, gate, up, down, x):
+        gate, up = self.apply(gate, x), self.apply(up, x)
+        return self.apply(down, [a / (1 + math.exp(-a)) * b for a, b in zip(gate, up)])
+
+    def moe(self, layer, x):
+        """quantization.md 3.3; experts in the order of their probability."""
+        logits = self.apply(layer["router"], x)
+        e = [math.exp(v - max(logits)) for v in logits]
+        ranks = sorted(range(EXPERTS), key=lambda i: (-e[i], i))
+        self.margin = min(self.margin, logits[ranks[TOP_K - 1]] - logits[ranks[TOP_K]])
+        total, y = sum(e[i] for i in ranks[:TOP_K]), [0.0] * HIDDEN
+        for i in ranks[:TOP_K]:
+            out = self.mlp(*(layer["experts"][i][name] for name in EXPERT_SHAPES), x)
+            y = [a + e[i] / total * b for a, b in zip(y, out)]
+        return y
+
     def forward(self, ids):
         hidden = [list(self.embed[t]) for t in ids]
         for layer in self.layers:
@@ -405,10 +447,11 @@ class Model:
                             for d in range(HEAD_DIM)]
                 x = [a + b for a, b in zip(x, self.apply(layer["self_attn.o_proj"], out))]
                 y = norm(x, *layer["post"])
-                gate = self.apply(layer["mlp.gate_proj"], y)
-                up = self.apply(layer["mlp.up_proj"], y)
-                y = [a / (1 + math.exp(-a)) * b for a, b in zip(gate, up)]
-                hidden[pos] = [a + b for a, b in zip(x, self.apply(layer["mlp.down_proj"], y))]
+                if "experts" in layer:
+                    y = self.moe(layer, y)
+                else:
+                    y = self.mlp(*(layer["mlp." + name] for name in EXPERT_SHAPES), y)
+                hidden[pos] = [a + b for a, b in zip(x, y)]
         return [[dot(row, norm(x, self.norm)) for row in self.head] for x in hidden]
 
 
@@ -459,12 +502,24 @@ MIXED = [
      "down_proj": ("W8A8_DYNAMIC", {"group": 16})},
 ]
 
+
+def ranges(name, m):
+    """A static range that gate and up of an expert share, and no other expert has."""
+    if name == "gate_proj":
+        m.pair = (-2.6 - m.rng.random(), 3 + m.rng.random())
+    return m.pair
+
+
 V1 = "quant_model_weights-00001-of-00001.safetensors"
+
+
+# Where the name as a seed makes a choice of experts narrow.
+SEEDS = {"moe-w8a8": "moe-w8a8 1", "moe-w4a8": "moe-w4a8 2", "moe-other": "moe-other 1"}
 
 
 def build(name):
     """The model, its version key and its group size, and how its files are called."""
-    m = Model(name)
+    m = Model(SEEDS.get(name, name))
     version, group, style = "1.0.0", 0, "v1"
     if name == "w8a8":
         m.add_layer(static, norm_bias=True, zero_head_bias=True)
@@ -487,6 +542,21 @@ def build(name):
     elif name == "w4a4":
         m.add_layer(flatquant)
         m.add_layer(laos)
+    elif name == "moe-w8a8":  # as vLLM-Ascend documents it, then other types by layer
+        m.add_layer(lambda n, m: ("W8A8", {"range": (-1.5, 1.1) if n == "o_proj" else RANGE}),
+                    norm_bias=True, experts=lambda n, m: ("W8A8_DYNAMIC", {}))
+        m.add_layer(lambda n, m: ("W8A8_DYNAMIC", {}),
+                    experts=lambda n, m: ("W8A8_DYNAMIC", {"bias": m.bias(EXPERT_SHAPES[n][0])}))
+        m.add_layer(lambda n, m: ("W8A8_DYNAMIC", {}))
+    elif name == "moe-w4a8":
+        group = 16
+        m.add_layer(lambda n, m: ("W8A8_DYNAMIC", {}), experts=lambda n, m: ("W4A8_DYNAMIC", {}))
+        m.add_layer(lambda n, m: ("FLOAT", {}),
+                    experts=lambda n, m: ("W4A8_DYNAMIC", {"group": 16}))
+    elif name == "moe-other":  # inputs that differ from expert to expert, and floats
+        m.add_layer(lambda n, m: ("FLOAT", {}), experts=lambda n, m: (
+            "W8A8", {"range": ranges(n, m)}) if n != "down_proj" else ("FLOAT", {}))
+        m.add_layer(lambda n, m: ("FLOAT", {}), experts=lambda n, m: ("W8A16", {}))
     else:
         style, group = "flat", None
         for how in MIXED:
@@ -537,7 +607,8 @@ def write_expected(out, m):
     write_safetensors(out / "expected.safetensors", tensors)
 
 
-NAMES = ("w8a8", "w8a8-v0", "w8a16-mix", "w4a8", "w4a8-old", "w4a4", "mixed")
+NAMES = ("w8a8", "w8a8-v0", "w8a16-mix", "w4a8", "w4a8-old", "w4a4", "mixed", "moe-w8a8",
+         "moe-w4a8", "moe-other")
 
 
 def make_golden(out):
@@ -545,8 +616,12 @@ def make_golden(out):
         m, version, group, style = build(name)
         # The config of a quantized model may still say that the head is tied; the stored one counts.
         config = dict(CONFIG, tie_word_embeddings=name == "w8a8")
+        if name.startswith("moe"):
+            config = dict(MOE_CONFIG, num_hidden_layers=len(m.layers))
         write_checkpoint(out / name / "model", m.files, version, group, style, config)
         write_expected(out / name, m)
+        if m.margin < 0.01:
+            sys.exit(f"{name}: a choice of experts is narrow, {m.margin}; take another seed")
 
 
 # A stored model, quantized

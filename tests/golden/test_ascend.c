@@ -201,6 +201,16 @@ static void test_mixed(void **state)
     check_checkpoint(OURS "mixed/model", OURS "mixed");
 }
 
+// Experts: 8 bits beside static attention, 4 bits packed and in groups, inputs that are quantized
+// differently for each expert.
+static void test_moe(void **state)
+{
+    (void)state;
+    check_checkpoint(OURS "moe-w8a8/model", OURS "moe-w8a8");
+    check_checkpoint(OURS "moe-w4a8/model", OURS "moe-w4a8");
+    check_checkpoint(OURS "moe-other/model", OURS "moe-other");
+}
+
 // Loading with every allocation failing in turn: an error, and nothing left behind.
 static void test_shortages(void **state)
 {
@@ -247,6 +257,7 @@ int main(void)
         cmocka_unit_test(test_w4a8_old),
         cmocka_unit_test(test_w4a4),
         cmocka_unit_test(test_mixed),
+        cmocka_unit_test(test_moe),
         cmocka_unit_test(test_shortages),
     };
     qw_json_init();

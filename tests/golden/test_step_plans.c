@@ -278,7 +278,7 @@ static void test_experts(void **state)
         o.n_threads = 1 + bf16;
         check_all(&o, few, QW_ARRAY_LEN(few), 20);
     }
-    fixture_options o = fixture_defaults(MOE, QW_COMPUTE_BF16);
+    fixture_options o = fixture_defaults(QW_TEST_DATA "/ascend/moe-w4a8/model", QW_COMPUTE_BF16);
     o.n_threads = 3;
     setenv("QWENCH_TEST_SHUFFLE", "17", 1);
     check_all(&o, NULL, 0, 20);
