@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""What each scheme of `qwench quantize` costs the built-in model: size, arithmetic score.
+"""What each scheme of `qwench quantize` costs the built-in model, and what it brings.
 
-    scripts/quantize_scores.py [--qwench build/release/qwench] [--questions 200] [--schemes A,B]
+    scripts/quantize_scores.py [--qwench build/release/qwench] [--questions 250] [--schemes A,B]
 
 For the built-in model, and for the same model with outliers in the inputs of its layers
 (quantization.md 10.3: eight channels of each norm 64 times larger, the columns behind them as much
-smaller; the float model computes the same), without and with calibration. Prints a Markdown table.
+smaller; the float model computes the same), without and with calibration: quantize, inspect, then
+`qwench eval` beside the float model. Prints a Markdown table and the machine and commit it is from.
 """
 import argparse
 import json
@@ -14,7 +15,6 @@ import struct
 import subprocess
 import sys
 import tempfile
-from array import array
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,6 +22,7 @@ SCHEMES = ["w8a8-dynamic", "w8a8", "w8a8-mix", "w8a16", "w4a8", "w4a4-flatquant"
 STATIC = ("w8a8", "w8a8-mix")
 CHANNELS = [5, 37, 64, 101, 130, 177, 200, 251]
 EVAL = ROOT / "tests/golden/data/tiny-chat/eval_arith.jsonl"
+TEXTS = ROOT / "tests/golden/data/tiny-chat/perplexity.jsonl"
 
 
 def times_power_of_two(data, index, power):
@@ -68,59 +69,87 @@ def write_calibration(path, n):
             f.write(json.dumps({"inputs_pretokenized": text}) + "\n")
 
 
-def score(qwench, model, questions):
-    requests = "".join(json.dumps({"messages": [{"role": "user", "content": q["question"]}],
-                                   "temperature": 0, "max_tokens": 24,
-                                   "chat_template_kwargs": {"enable_thinking": False}}) + "\n"
-                       for q in questions)
-    p = subprocess.run([qwench, "generate", model, "-f", "-", "--json", "--pack-cache", ""],
-                       input=requests.encode(), capture_output=True, check=False)
-    if p.returncode != 0:
-        return None
-    answers = [json.loads(line) for line in p.stdout.decode().splitlines()]
-    return sum(q["full"] in a["text"] for q, a in zip(questions, answers))
+def ways_of(scheme):
+    """Names of the ways to calibrate, and their options."""
+    if scheme in ("w8a16", "w4a4-laos"):  # nothing is smoothed
+        return [("none", [])]
+    if scheme in STATIC:
+        return [("ranges only", ["--calib", "CALIB", "--no-smooth"]), ("smoothed", ["--calib", "CALIB"])]
+    return [("none", []), ("smoothed", ["--calib", "CALIB"])]
 
 
-def size_of(model):
-    return sum(p.stat().st_size for p in Path(model).glob("*.safetensors"))
+def quantize_all(qwench, model, schemes, tmp):
+    """{(scheme, way): directory}, each of them inspected."""
+    made = {}
+    for scheme in schemes:
+        for way, extra in ways_of(scheme):
+            out = tmp / f"{model.name}-{scheme}-{way}".replace(" ", "-")
+            extra = [str(tmp / "calib.jsonl") if x == "CALIB" else x for x in extra]
+            subprocess.run([qwench, "quantize", model, out, "--scheme", scheme, *extra], check=True,
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            subprocess.run([qwench, "inspect", out], check=True, stdout=subprocess.DEVNULL)
+            made[scheme, way] = out
+    return made
+
+
+def evaluate(args, models, reference, tmp):
+    def run(*extra):
+        subprocess.run([args.qwench, "eval", *models, "--task", EVAL, "--chat-template-kwargs",
+                        '{"enable_thinking": false}', "--pack-cache", "", "--cpu-threads",
+                        str(args.threads), "--json", tmp / "eval.json", *extra], check=True,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return json.loads((tmp / "eval.json").read_text())["models"]
+
+    results = run("--limit", str(args.questions), "--kl", reference, "--text", TEXTS,
+                  "--plot", args.plot or tmp / "plot.svg")
+    for _ in range(args.rounds):  # what else runs here only slows down
+        for result, again in zip(results, run("--limit", "1")):
+            result["decode_tokens_per_second"] = max(result["decode_tokens_per_second"],
+                                                     again["decode_tokens_per_second"])
+    return results
+
+
+def machine():
+    names = [line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo", encoding="utf-8")
+             if line.startswith("model name")]
+    commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True,
+                            text=True, check=False).stdout.strip()
+    return f"{names[0] if names else 'unknown CPU'}, commit {commit}"
+
+
+def print_row(title, scheme, way, m):
+    d, t = m["divergence"], m["task"]
+    print(f"| {title} | {scheme} | {way} | {m['bytes'] / 1e6:.1f} | "
+          f"{m['decode_tokens_per_second']:.0f} | {d['kl_mean']:.2g} | "
+          f"{100 * d['flips'] / d['tokens']:.1f} % | {100 * t['score']:.1f} % "
+          f"({100 * t['score_low']:.1f} to {100 * t['score_high']:.1f}) |", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--qwench", default=str(ROOT / "build/release/qwench"))
-    parser.add_argument("--runner", help="the program that runs the checkpoints (the same)")
-    parser.add_argument("--questions", type=int, default=200)
+    parser.add_argument("--questions", type=int, default=250)
+    parser.add_argument("--threads", type=int, default=1, help="of qwench eval: one is least disturbed")
+    parser.add_argument("--rounds", type=int, default=5, help="speeds are the fastest of so many more")
     parser.add_argument("--schemes", default=",".join(SCHEMES))
+    parser.add_argument("--plot", help="keep the picture of the last model here")
     args = parser.parse_args()
-    runner = args.runner or args.qwench
-    with open(EVAL, encoding="utf-8") as f:
-        questions = [json.loads(line) for line in f][:args.questions]
-    n = len(questions)
     tiny = ROOT / "models/tiny"
     with tempfile.TemporaryDirectory() as tmp:
         tmp = Path(tmp)
         make_outliers(tiny, tmp / "outliers")
         write_calibration(tmp / "calib.jsonl", 64)
-        print("| model | scheme | calibration | MB | right |\n|---|---|---|---|---|")
+        print(f"{machine()}; {args.threads} thread(s), speeds the best of {args.rounds + 1}; "
+              f"{args.questions} sums\n")
+        print("| model | scheme | calibration | MB | tokens/s | KL mean | flips | sums right, 95 % |\n"
+              "|---|---|---|---|---|---|---|---|")
         for title, model in (("built-in", tiny), ("with outliers", tmp / "outliers")):
-            print(f"| {title} | float | | {size_of(model) / 1e6:.1f} | "
-                  f"{score(runner, model, questions)} of {n} |", flush=True)
-            for scheme in args.schemes.split(","):
-                ways = [("smoothed", ["--calib", tmp / "calib.jsonl"])]
-                if scheme not in STATIC:
-                    ways.insert(0, ("none", []))
-                else:
-                    ways.insert(0, ("ranges only", ["--calib", tmp / "calib.jsonl", "--no-smooth"]))
-                if scheme in ("w8a16", "w4a4-laos"):
-                    del ways[1]
-                for way, extra in ways:
-                    out = tmp / "out"
-                    shutil.rmtree(out, ignore_errors=True)
-                    subprocess.run([args.qwench, "quantize", model, out, "--scheme", scheme,
-                                    *map(str, extra)], check=True, stdout=subprocess.DEVNULL)
-                    print(f"| {title} | {scheme} | {way} | {size_of(out) / 1e6:.1f} | "
-                          f"{score(runner, out, questions)} of {n} |", flush=True)
+            made = quantize_all(args.qwench, model, args.schemes.split(","), tmp)
+            results = evaluate(args, [model, *made.values()], model, tmp)
+            print_row(title, "float", "", results[0])
+            for (scheme, way), m in zip(made, results[1:]):
+                print_row(title, scheme, way, m)
     return 0
 
 

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
@@ -179,6 +180,11 @@ static qw_status quantize(const quantize_options *o, qw_error *err)
     qw_status st = qw_model_resolve(&src, &query, err);
     if (st == QW_OK && o->recipe) st = qw_recipe_load(&recipe, o->recipe, err);
     if (st == QW_OK && o->calib) st = read_texts(&t, o, src, cache_dir, err);
+    if (st == QW_OK && o->scheme == QW_SCHEME_W4A4_FLATQUANT && !o->calib)
+        QW_LOG(
+            QW_LOG_WARN, "quantize",
+            "without --calib, models with outliers in their inputs do not survive w4a4-flatquant; "
+            "see what it costs with qwench eval --kl");
     if (st == QW_OK) {
         const qw_calibration_samples samples = {t.samples, t.n};
         const qw_quantize_options options = {

@@ -98,9 +98,25 @@ static qw_status read_rules(qw_recipe *out, qw_yaml_reader *r)
     }
 }
 
+// msModelSlim's own recipes ("practice" files) are programs of several processes, which are options
+// and schemes here.
+static bool is_of_practice(qw_str key)
+{
+    static const char *const keys[] = {"apiversion", "metadata",  "spec",         "process",
+                                       "anti_cfg",   "calib_cfg", "calib_params", "quant_config"};
+    for (size_t i = 0; i < QW_ARRAY_LEN(keys); i++)
+        if (qw_str_is(key, keys[i])) return true;
+    return false;
+}
+
 static qw_status read_document(qw_recipe *out, qw_yaml_reader *r)
 {
     static const char expected[] = "expected 'layers:' and a list of rules";
+    static const char practice[] =
+        "this is a practice file of msModelSlim: give the types of its linear_quant by --scheme, "
+        "and "
+        "write 'layers:' with a list of {match: PATTERN, type: TYPE} for what it excludes (type "
+        "FLOAT) or stores in another way";
     bool any, has_layers = false;
     qw_status st = qw_yaml_begin(r, &any, expected);
     while (st == QW_OK && any) {
@@ -110,6 +126,8 @@ static qw_status read_document(qw_recipe *out, qw_yaml_reader *r)
             st = qw_yaml_end(r);
             break;
         }
+        if (r->event.type == YAML_SCALAR_EVENT && is_of_practice(qw_yaml_text(&r->event)))
+            return qw_yaml_fail(r, &r->event.start_mark, practice);
         if (r->event.type != YAML_SCALAR_EVENT || !qw_str_is(qw_yaml_text(&r->event), "layers") ||
             has_layers)
             return qw_yaml_fail(r, &r->event.start_mark, expected);

@@ -173,10 +173,13 @@ static bool is_row_parallel(const qw_quant_item *it)
 static qw_status choose_group(qw_quant_plan *p, int64_t asked, qw_error *err)
 {
     static const size_t sizes[] = {256, 128, 64, 32};
-    bool has_experts = false;
-    for (size_t i = 0; i < p->n_items; i++)
-        has_experts |= p->items[i].is_expert && p->items[i].target == QW_TARGET_W4A8;
-    if (asked == 0 || (asked < 0 && has_experts)) return QW_OK;
+    bool has_any = false, has_experts = false;
+    for (size_t i = 0; i < p->n_items; i++) {
+        bool is_w4a8 = p->items[i].target == QW_TARGET_W4A8;
+        has_any |= is_w4a8;
+        has_experts |= is_w4a8 && p->items[i].is_expert;
+    }
+    if (!has_any || asked == 0 || (asked < 0 && has_experts)) return QW_OK;
     for (size_t s = 0; s < QW_ARRAY_LEN(sizes) && p->group_size == 0; s++) {
         size_t g = asked > 0 ? (size_t)asked : sizes[s];
         const qw_quant_item *bad = NULL;

@@ -48,6 +48,9 @@ def formats(tmp, calib):
     for scheme in STATIC + ["w4a4-laos"]:
         quantize(TINY, tmp / scheme, "--scheme", scheme, "--calib", calib)
         conforms(tmp / scheme, "--minmax")
+    p = run("quantize", TINY, tmp / "flat-warned", "--scheme", "w4a4-flatquant")
+    check(p.returncode == 0 and p.stderr.count(b"\n") == 1 and b"without --calib" in p.stderr,
+          f"no warning: {p.stderr}")
     quantize(TINY, tmp / "smooth", "--calib", calib)
     check(files(tmp / "smooth") != files(tmp / "w8a8-dynamic"), "smoothing changed nothing")
     quantize(TINY, tmp / "flat-clip", "--scheme", "w4a4-flatquant", "--calib", calib)
@@ -95,6 +98,13 @@ def recipes(tmp):
                        ("layers:\n- {match: '*', type: W8A8}", "give --calib")):
         recipe.write_text(text)
         refused([TINY, tmp / "no", "--recipe", recipe], said, tmp / "no")
+    for first in ("apiversion: modelslim_v1\nmetadata:\n  config_id: w8a8\n",
+                  "metadata: {label: {w_bit: 8}}\n", ""):
+        recipe.write_text(first + "spec:\n  process:\n  - type: iter_smooth\n  - &w8a8\n"
+                          "    type: linear_quant\n    include: ['*']\n    exclude: ['*down_proj*']\n")
+        refused([TINY, tmp / "no", "--recipe", recipe],
+                "line 1: this is a practice file of msModelSlim: give the types of its linear_quant "
+                "by --scheme", tmp / "no")
     recipe.write_text("layers:\n- {match: '*', type: W8A8}")
     refused([TINY, tmp / "no", "--scheme", "w4a4-laos", "--recipe", recipe], "rotation", tmp / "no")
 
@@ -145,6 +155,12 @@ def full_disk(tmp):
                        capture_output=True, check=False)
     said = p.stderr.decode().splitlines()
     check(p.returncode == 1 and len(said) == 1 and "No space left" in said[0], f"full disk: {said}")
+    mount[4] = mount[4].replace("size=2m", "ro")
+    p = subprocess.run(mount + [QWENCH, "quantize", TINY, str(tmp / "disk/no")],
+                       capture_output=True, check=False)
+    said = p.stderr.decode().splitlines()
+    check(p.returncode == 1 and len(said) == 1 and "Read-only file system" in said[0],
+          f"read-only target: {said}")
 
 
 def killed(tmp, calib, n):
