@@ -66,8 +66,8 @@ static const json_key compilation_keys[] = {
     {"debug_dump_path", KEY_TEXT, QW_OPT_INERT, COMPILER},
     {"local_cache_dir", KEY_TEXT, QW_OPT_INERT, COMPILER},
     {"dynamic_shapes_config", KEY_OBJECT, QW_OPT_INERT, COMPILER},
-    {"fast_moe_cold_start", KEY_ANY, QW_OPT_INERT, OTHER_MODEL},
-    {"static_all_moe_layers", KEY_LIST, QW_OPT_INERT, OTHER_MODEL},
+    {"fast_moe_cold_start", KEY_ANY, QW_OPT_INERT, COMPILER},
+    {"static_all_moe_layers", KEY_LIST, QW_OPT_INERT, COMPILER},
 };
 
 // vLLM-Ascend's additional_config.md (features 1I). Whatever changes the place or the order of work

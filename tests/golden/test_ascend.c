@@ -223,7 +223,8 @@ static void test_shortages(void **state)
     assert_ok(qw_model_config_load(&config, dir, NULL, &err));
     assert_ok(qw_checkpoint_open(&ck, dir, &err));
     assert_ok(qw_backend_open_cpu(&be, &(qw_cpu_options){.n_threads = 1}, &err));
-    qw_model_load_args args = {.compute = QW_COMPUTE_F32, .limits = {8, 8}};
+    qw_model_load_args args = {.compute = QW_COMPUTE_F32,
+                               .limits = {.max_tokens = 8, .max_logit_rows = 8}};
     qw_model *m = NULL;
     assert_ok(qw_model_load(&m, be, &config, &ck, &args, &err)); // what the device keeps
     qw_model_free(m);
