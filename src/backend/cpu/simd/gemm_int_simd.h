@@ -7,8 +7,9 @@
 // likewise (vpmaddwd); int4 weights stay bytes, whose products with signed bytes fit 16 bits, eight
 // times over (vpmaddubsw: 8 * 2 * 15 * 128 = 30720).
 //
-// Few rows: the panels pass through the registers once, with a prefetch for each line. Many rows:
-// block after block of k, in the form that the tile wants, stays in L1 while all rows pass by.
+// Few rows: the panels pass through the registers as they are, once for every six rows, with a
+// prefetch for each line. Many rows: block after block of k, in the form that the tile wants, stays
+// in L1 while all rows pass by.
 
 #include "backend/cpu/kernels.h"
 
@@ -387,11 +388,12 @@ V16_INLINE void int_many(int_kind kind, const qw_int_tile *t, int_block b)
     }
 }
 
-// Every row alone with all panels, six at a time.
+// Every row alone with all panels, up to six at a time.
 V16_INLINE void int_few(int_kind kind, const qw_int_tile *t, int_block b)
 {
-    for (int row = 0; row < t->n_rows; row += INT_ROWS) {
-        int n_r = t->n_rows - row < INT_ROWS ? t->n_rows - row : INT_ROWS;
+    const int n_tiles = (t->n_rows + INT_ROWS - 1) / INT_ROWS;
+    for (int tile = 0; tile < n_tiles; tile++) {
+        int n_r = (t->n_rows + n_tiles - 1 - tile) / n_tiles;
         if (kind == INT_I4)
             int_stream_i4(n_r, b, t->n_panels);
         else
@@ -400,6 +402,19 @@ V16_INLINE void int_few(int_kind kind, const qw_int_tile *t, int_block b)
         b.c = (int32_t *)b.c + (size_t)n_r * b.c_stride;
         b.sums += (size_t)n_r * b.n_sums;
     }
+}
+
+// How many rows are few. Where unpacking costs less than sums that wait in memory between blocks,
+// as many as like, while the panels stay in L2 from one six to the next.
+V16_INLINE bool int_has_few(int_kind kind, const qw_int_tile *t)
+{
+#if defined(V16_L2_SHARE)
+    size_t size = (size_t)t->n_panels * (size_t)t->kp * (kind == INT_I8 ? 16 : 8);
+    return t->n_rows <= 4 * INT_ROWS || size <= V16_L2_SHARE;
+#else
+    (void)kind;
+    return t->n_rows <= INT_ROWS;
+#endif
 }
 
 V16_INLINE void int_product(int_kind kind, const qw_int_tile *t)
@@ -424,7 +439,7 @@ V16_INLINE void int_product(int_kind kind, const qw_int_tile *t)
         b.group_rows = t->group / per_row;
         b.scales_stride = 16 * (size_t)b.n_groups;
     }
-    if (t->n_rows <= INT_ROWS || t->group > max_group)
+    if (int_has_few(kind, t) || t->group > max_group)
         int_few(kind, t, b);
     else
         int_many(kind, t, b);

@@ -13,6 +13,9 @@ typedef struct v16i {
 
 typedef __m256i v16b;
 
+/** Bytes of panels that L2 holds beside activations (gemm_int_simd.h). */
+#define V16_L2_SHARE ((size_t)256 << 10)
+
 /** Have this vector in memory now: the registers are needed for others. */
 #define V16I_TO_MEMORY(v) __asm__ volatile("" : "+m"((v).lo), "+m"((v).hi))
 
