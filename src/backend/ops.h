@@ -223,6 +223,17 @@ typedef struct qw_expert_linear_args {
     bool round;
 } qw_expert_linear_args;
 
+/** The rows of a quantized product, made on their way to it. */
+typedef struct qw_made_rows {
+    const float *x;
+    size_t stride;     /* of x, of up */
+    const float *norm; /* RMSNorm(x) * norm [k] ... */
+    float eps;
+    const float *up; /* ... or, where norm is NULL, silu(x) * up */
+    float *rows;     /* the rows go here too, x and up excepted; NULL: nowhere */
+    size_t rows_stride;
+} qw_made_rows;
+
 typedef struct qw_ops {
     /** y[i] = table[ids[i]] widened to fp32; ids are inside the table. */
     void (*embed)(qw_backend *be, float *y, size_t y_stride, const qw_host_matrix *table,
@@ -237,6 +248,11 @@ typedef struct qw_ops {
      *  device does that first, in memory that linear_reserve has set aside. */
     void (*linear)(qw_backend *be, float *y, size_t y_stride, const float *x, size_t x_stride,
                    const qw_linear *w, int n_rows, qw_epilogue epilogue, bool round);
+
+    /** rms_norm or silu_mul, and then linear of its output, for a w that quantizes its input: the
+     *  same bits in one pass over each row. */
+    void (*made_linear)(qw_backend *be, float *y, size_t y_stride, const qw_made_rows *made,
+                        const qw_linear *w, int n_rows, qw_epilogue epilogue, bool round);
 
     void (*norm_rope_store)(qw_backend *be, const qw_qkv_args *args);
     void (*attention)(qw_backend *be, const qw_attention_args *args);

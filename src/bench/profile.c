@@ -40,6 +40,15 @@ static void linear(qw_backend *be, float *y, size_t y_stride, const float *x, si
     add(p, QW_PROFILE_PRODUCTS, start);
 }
 
+static void made_linear(qw_backend *be, float *y, size_t y_stride, const qw_made_rows *made,
+                        const qw_linear *w, int n_rows, qw_epilogue epilogue, bool round)
+{
+    qw_profile *p = self(be);
+    int64_t start = qw_clock_ns();
+    p->inner->ops->made_linear(p->inner, y, y_stride, made, w, n_rows, epilogue, round);
+    add(p, QW_PROFILE_PRODUCTS, start);
+}
+
 static void norm_rope_store(qw_backend *be, const qw_qkv_args *args)
 {
     qw_profile *p = self(be);
@@ -114,6 +123,7 @@ static const qw_ops timed_ops = {
     .embed = embed,
     .rms_norm = rms_norm,
     .linear = linear,
+    .made_linear = made_linear,
     .norm_rope_store = norm_rope_store,
     .attention = attention,
     .gather_rows = gather_rows,

@@ -25,6 +25,15 @@ static void norm_rows(const qw_model *m, qw_backend *be, float *y, const float *
     if (norm->bias) be->ops->add_vector(be, y, m->hidden_stride, norm->bias, h, n_rows, m->round);
 }
 
+static void apply_gate_up(const qw_model *m, qw_backend *be, const float *x, size_t x_stride,
+                          const qw_linears *w, int n_rows)
+{
+    be->ops->linear(be, m->gate, m->mlp_stride, x, x_stride, &w->parts[0], n_rows,
+                    QW_EPILOGUE_STORE, m->round);
+    be->ops->linear(be, m->up, m->mlp_stride, x, x_stride, &w->parts[1], n_rows, QW_EPILOGUE_STORE,
+                    m->round);
+}
+
 // y = epilogue(x * w^T), by one product or by one for each tensor.
 static void apply(const qw_model *m, qw_backend *be, float *y, size_t y_stride, const float *x,
                   size_t x_stride, const qw_linears *w, int n_rows, qw_epilogue epilogue)
@@ -40,12 +49,35 @@ static void apply(const qw_model *m, qw_backend *be, float *y, size_t y_stride, 
                        m->round);
         return;
     }
-    op->linear(be, m->gate, m->mlp_stride, x, x_stride, &w->parts[0], n_rows, QW_EPILOGUE_STORE,
-               m->round);
-    op->linear(be, m->up, m->mlp_stride, x, x_stride, &w->parts[1], n_rows, QW_EPILOGUE_STORE,
-               m->round);
+    apply_gate_up(m, be, x, x_stride, w, n_rows);
     op->silu_mul(be, y, y_stride, m->gate, m->up, m->mlp_stride, (int)m->config->intermediate_size,
                  n_rows, m->round);
+}
+
+// A product that quantizes its input, and nobody who wants to see that input.
+static bool takes_made_rows(const qw_model *m, const qw_linears *w)
+{
+    return w->n_parts == 1 && w->parts[0].input.kind != QW_INPUT_FLOAT && !m->tap;
+}
+
+// y = epilogue(norm(x) * w^T), in one pass over each row where that is possible; `normed` holds the
+// normed rows where it is not, and in any case if `keep`.
+static void apply_normed(const qw_model *m, qw_backend *be, float *y, size_t y_stride,
+                         const float *x, const qw_norm *norm, float *normed, bool keep,
+                         const qw_linears *w, int n_rows, qw_epilogue epilogue)
+{
+    if (norm->bias || !takes_made_rows(m, w)) {
+        norm_rows(m, be, normed, x, norm, n_rows);
+        apply(m, be, y, y_stride, normed, m->hidden_stride, w, n_rows, epilogue);
+        return;
+    }
+    const qw_made_rows rows = {.x = x,
+                               .stride = m->hidden_stride,
+                               .norm = norm->weight,
+                               .eps = (float)m->config->rms_norm_eps,
+                               .rows = keep ? normed : NULL,
+                               .rows_stride = m->hidden_stride};
+    be->ops->made_linear(be, y, y_stride, &rows, &w->parts[0], n_rows, epilogue, m->round);
 }
 
 static void attention_block(const qw_model *m, qw_backend *be, const qw_layer *l,
@@ -56,10 +88,9 @@ static void attention_block(const qw_model *m, qw_backend *be, const qw_layer *l
     bool is_int8 = step->layout->dtype == QW_DTYPE_I8;
     const float *k_scale = is_int8 ? l->k_scale : NULL, *v_scale = is_int8 ? l->v_scale : NULL;
     float eps = (float)c->rms_norm_eps;
-    norm_rows(m, be, m->normed, m->hidden, &l->input_norm, step->n_tokens);
+    apply_normed(m, be, m->qkv, m->qkv_stride, m->hidden, &l->input_norm, m->normed, false, &l->qkv,
+                 step->n_tokens, QW_EPILOGUE_STORE);
     tell(m, l, QW_TAP_QKV, m->normed, m->hidden_stride, step->n_tokens);
-    apply(m, be, m->qkv, m->qkv_stride, m->normed, m->hidden_stride, &l->qkv, step->n_tokens,
-          QW_EPILOGUE_STORE);
     op->norm_rope_store(be, &(qw_qkv_args){.qkv = m->qkv,
                                            .stride = m->qkv_stride,
                                            .q_column = l->qkv.columns[0],
@@ -96,16 +127,31 @@ static void attention_block(const qw_model *m, qw_backend *be, const qw_layer *l
           QW_EPILOGUE_RESIDUAL);
 }
 
-static void mlp_block(const qw_model *m, qw_backend *be, const qw_layer *l, int n_tokens)
+// Gate and up by products of their own: their SiLU product is made on its way to down.
+static void split_mlp_block(const qw_model *m, qw_backend *be, const qw_layer *l, int n_tokens)
 {
     norm_rows(m, be, m->normed, m->hidden, &l->post_attention_norm, n_tokens);
-    tell(m, l, QW_TAP_GATE_UP, m->normed, m->hidden_stride, n_tokens);
+    apply_gate_up(m, be, m->normed, m->hidden_stride, &l->gate_up, n_tokens);
+    const qw_made_rows rows = {.x = m->gate, .stride = m->mlp_stride, .up = m->up};
+    be->ops->made_linear(be, m->hidden, m->hidden_stride, &rows, &l->down.parts[0], n_tokens,
+                         QW_EPILOGUE_RESIDUAL, m->round);
+}
+
+static void mlp_block(const qw_model *m, qw_backend *be, const qw_layer *l, int n_tokens)
+{
     if (l->moe) {
+        norm_rows(m, be, m->normed, m->hidden, &l->post_attention_norm, n_tokens);
+        tell(m, l, QW_TAP_GATE_UP, m->normed, m->hidden_stride, n_tokens);
         qw_moe_run(m, be, l->moe, n_tokens);
         return;
     }
-    apply(m, be, m->mlp, m->mlp_stride, m->normed, m->hidden_stride, &l->gate_up, n_tokens,
-          QW_EPILOGUE_SILU_MUL);
+    if (l->gate_up.n_parts > 1 && takes_made_rows(m, &l->down)) {
+        split_mlp_block(m, be, l, n_tokens);
+        return;
+    }
+    apply_normed(m, be, m->mlp, m->mlp_stride, m->hidden, &l->post_attention_norm, m->normed, false,
+                 &l->gate_up, n_tokens, QW_EPILOGUE_SILU_MUL);
+    tell(m, l, QW_TAP_GATE_UP, m->normed, m->hidden_stride, n_tokens);
     tell(m, l, QW_TAP_DOWN, m->mlp, m->mlp_stride, n_tokens);
     apply(m, be, m->hidden, m->hidden_stride, m->mlp, m->mlp_stride, &l->down, n_tokens,
           QW_EPILOGUE_RESIDUAL);
@@ -128,9 +174,8 @@ static void head(const qw_model *m, qw_backend *be, const int32_t *rows, int n_r
     int h = (int)m->config->hidden_size;
     op->gather_rows(be, m->logit_in, m->hidden_stride, m->hidden, m->hidden_stride, rows, n_rows,
                     h);
-    norm_rows(m, be, m->logit_normed, m->logit_in, &m->final_norm, n_rows);
-    apply(m, be, m->logits, m->logits_stride, m->logit_normed, m->hidden_stride, &m->lm_head,
-          n_rows, QW_EPILOGUE_STORE);
+    apply_normed(m, be, m->logits, m->logits_stride, m->logit_in, &m->final_norm, m->logit_normed,
+                 true, &m->lm_head, n_rows, QW_EPILOGUE_STORE);
 }
 
 // Angles of the step's positions: the only thing that is computed outside of the operations.

@@ -55,6 +55,55 @@ static void check_rows(kt *t)
     }
 }
 
+// Both ways of making a row on its way, against the two steps of plain C.
+static void made_one(kt *t, bool is_silu, int k, int group, qw_input_kind kind, kt_values values)
+{
+    const qw_input_scheme s = {.kind = kind,
+                               .scale = 0.031f,
+                               .offset = (float)(kt_below(t, 256) - 128),
+                               .clip_ratio = 0.83f};
+    const bool round = kt_below(t, 2);
+    int kp = (k + 63) / 64 * 64, n_sums = group > 0 ? k / group : 1;
+    float *x = kt_input(t, 0, (size_t)k * sizeof *x), *w = kt_input(t, 1, (size_t)k * sizeof *w);
+    kt_fill(t, x, QW_DTYPE_F32, (size_t)k, values);
+    kt_fill(t, w, QW_DTYPE_F32, (size_t)k, KT_NORMAL);
+    int8_t *got = kt_output(t, 2, (size_t)kp, 0x77), *want = kt_output(t, 3, (size_t)kp, 0x77);
+    int32_t *sums = kt_output(t, 4, (size_t)n_sums * sizeof *sums, 0x77);
+    int32_t *want_sums = kt_output(t, 5, (size_t)n_sums * sizeof *want_sums, 0x77);
+    float *row = kt_output(t, 6, (size_t)k * sizeof *row, 0x77);
+    float *want_row = kt_output(t, 7, (size_t)k * sizeof *want_row, 0x77);
+    kt_case(t, "K %d group %d, kind %d, values %d, round %d", k, group, (int)kind, (int)values,
+            round);
+    qw_quantized_row g = {.q = got, .sums = sums}, r = {.q = want, .sums = want_sums};
+    if (is_silu) {
+        t->ref.silu_mul(want_row, x, w, k, round);
+        t->now.silu_quantize(&g, row, x, w, round, k, kp, group, &s);
+    } else {
+        t->ref.rms_norm(want_row, x, w, k, 1e-6f, round);
+        t->now.norm_quantize(&g, row, x, w, 1e-6f, round, k, kp, group, &s);
+    }
+    t->ref.quantize(&r, want_row, k, kp, group, &s);
+    kt_same_bits(t, row, want_row, (size_t)k);
+    kt_same_bytes(t, got, want, (size_t)kp);
+    kt_same_bytes(t, sums, want_sums, (size_t)n_sums * sizeof *sums);
+    kt_same_bits(t, &g.scale, &r.scale, 1);
+    kt_check_canaries(t, got, (size_t)kp);
+    kt_check_canaries(t, sums, (size_t)n_sums * sizeof *sums);
+    kt_check_canaries(t, row, (size_t)k * sizeof *row);
+}
+
+static void check_made(kt *t)
+{
+    for (int is_silu = 0; is_silu < 2; is_silu++) {
+        t->kernel = is_silu ? "silu_quantize" : "norm_quantize";
+        for (size_t i = 0; i < QW_ARRAY_LEN(sizes_k); i++)
+            for (int kind = QW_INPUT_TOKEN8; kind <= QW_INPUT_STATIC8; kind++)
+                for (int v = 0; v < KT_N_VALUES; v++)
+                    made_one(t, is_silu, sizes_k[i], sizes_k[i] % 8 == 0 && v % 2 ? 8 : 0,
+                             (qw_input_kind)kind, (kt_values)v);
+    }
+}
+
 static void check_widen(kt *t)
 {
     t->kernel = "widen_i8";
@@ -139,6 +188,7 @@ static void check_epilogues(kt *t)
 void check_quantize(kt *t)
 {
     check_rows(t);
+    check_made(t);
     check_widen(t);
     check_flat(t);
     check_epilogues(t);

@@ -29,6 +29,8 @@
 #define qw_gemm_i4_f32_avx512 emulated_gemm_i4_f32_avx512
 #define qw_widen_i8_avx512 emulated_widen_i8_avx512
 #define qw_quantize_avx512 emulated_quantize_avx512
+#define qw_norm_quantize_avx512 emulated_norm_quantize_avx512
+#define qw_silu_quantize_avx512 emulated_silu_quantize_avx512
 #define qw_flat_avx512 emulated_flat_avx512
 #define qw_dequant_avx512 emulated_dequant_avx512
 #define qw_scale_avx512 emulated_scale_avx512

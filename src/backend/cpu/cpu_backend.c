@@ -86,6 +86,7 @@ static const qw_ops cpu_ops = {
     .embed = qw_cpu_embed,
     .rms_norm = qw_cpu_rms_norm,
     .linear = qw_cpu_linear,
+    .made_linear = qw_cpu_made_linear,
     .norm_rope_store = qw_cpu_norm_rope_store,
     .attention = qw_cpu_attention,
     .gather_rows = qw_cpu_gather_rows,
@@ -118,7 +119,10 @@ static qw_status open_device(cpu_device *d, int n_threads, qw_error *err)
     if (st != QW_OK) return st;
     n_threads = qw_thread_pool_size(d->pool);
     size_t need = QW_ATTN_SCRATCH(MAX_HEAD_DIM), tile = CPU_MAX_ROWS * 16 * CPU_GROUP_PANELS;
-    d->scratch_stride = qw_row_stride(need > tile ? need : tile);
+    // A row, what FlatQuant makes of it in two steps, and its integers.
+    size_t rows = 3 * (CPU_MAX_K + 64) + CPU_MAX_K / sizeof(float);
+    if (need < tile) need = tile;
+    d->scratch_stride = qw_row_stride(need > rows ? need : rows);
     d->scratch_size = d->scratch_stride * sizeof(float) * (size_t)n_threads;
     d->scratch = qw_mem_map(d->scratch_size, 4096); // committed on touch
     if (!d->scratch) return qw_fail_memory(err, d->scratch_size, "kernel scratch");

@@ -13,6 +13,7 @@
 enum {
     CPU_GROUP_PANELS = 4, /* panels that one item of a product computes: 64 outputs */
     CPU_MAX_ROWS = 256,   /* rows of activations per pass over a panel group */
+    CPU_MAX_K = 131072,   /* inputs of a product of integers, at most (qw_linear_plan) */
 };
 
 typedef struct cpu_device {
@@ -92,6 +93,8 @@ void qw_cpu_rms_norm(qw_backend *be, float *y, size_t y_stride, const float *x, 
                      const float *weight, int n, float eps, int n_rows, bool round);
 void qw_cpu_linear(qw_backend *be, float *y, size_t y_stride, const float *x, size_t x_stride,
                    const qw_linear *w, int n_rows, qw_epilogue epilogue, bool round);
+void qw_cpu_made_linear(qw_backend *be, float *y, size_t y_stride, const qw_made_rows *made,
+                        const qw_linear *w, int n_rows, qw_epilogue epilogue, bool round);
 void qw_cpu_norm_rope_store(qw_backend *be, const qw_qkv_args *args);
 void qw_cpu_attention(qw_backend *be, const qw_attention_args *args);
 void qw_cpu_gather_rows(qw_backend *be, float *y, size_t y_stride, const float *x, size_t x_stride,

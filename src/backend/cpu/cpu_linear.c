@@ -1,6 +1,6 @@
 // Products on CPU: panel groups are the items, and each output is computed whole by one thread
 // (cpu-kernels.md 4). A product that quantizes its input does so first, row by row, into the
-// device's memory for it.
+// device's memory for it; rows may be made of others on that way.
 
 #include "backend/cpu/cpu_linear.h"
 
@@ -104,30 +104,87 @@ static void linear_items(void *ctx, size_t begin, size_t end, int i_thread)
 
 // Quantization
 
+// A thread's place for one row on its way.
+typedef struct row_space {
+    float *made;     /* [kp] */
+    float *t, *flat; /* FLAT4: between its products, behind them */
+    int8_t *narrow;  /* [kp] */
+} row_space;
+
+static row_space row_space_of(const cpu_device *d, const qw_linear *w, int i_thread)
+{
+    const size_t flat_len = (size_t)w->input.left * (((size_t)w->input.right + 15) / 16 * 16);
+    row_space s = {.made = cpu_scratch(d, i_thread)};
+    s.t = s.made + w->kp;
+    s.flat = s.t + flat_len;
+    s.narrow = (int8_t *)(s.flat + flat_len);
+    return s;
+}
+
+static qw_quantized_row begin_row(const cpu_quantize_job *job, size_t i, const row_space *space)
+{
+    return (qw_quantized_row){.q = job->widen ? space->narrow : (int8_t *)job->q + i * job->stride,
+                              .sums = job->sums + i * job->n_sums};
+}
+
+static void end_row(const cpu_quantize_job *job, const qw_linear *w, size_t i,
+                    const qw_quantized_row *row)
+{
+    uint8_t *q = job->q + i * job->stride;
+    if (job->widen) job->device->kernels.widen_i8((int16_t *)(void *)q, row->q, w->kp);
+    job->scales[i] = row->scale;
+}
+
 void qw_cpu_quantize_row(const cpu_quantize_job *job, const qw_linear *w, size_t i, const float *x,
                          int i_thread)
 {
     const qw_kernels *k = &job->device->kernels;
-    const size_t flat_len = (size_t)w->input.left * (((size_t)w->input.right + 15) / 16 * 16);
-    float *t = cpu_scratch(job->device, i_thread), *flat = t + flat_len;
-    int8_t *narrow = (int8_t *)(flat + flat_len);
-    uint8_t *q = job->q + i * job->stride;
+    const row_space space = row_space_of(job->device, w, i_thread);
+    qw_quantized_row row = begin_row(job, i, &space);
     if (w->input.kind == QW_INPUT_FLAT4) {
-        k->flat(flat, t, x, w->transforms, &w->input);
-        x = flat;
+        k->flat(space.flat, space.t, x, w->transforms, &w->input);
+        x = space.flat;
     }
-    qw_quantized_row row = {.q = job->widen ? narrow : (int8_t *)q,
-                            .sums = job->sums + i * job->n_sums};
     k->quantize(&row, x, w->k, w->kp, w->group, &w->input);
-    if (job->widen) k->widen_i8((int16_t *)(void *)q, row.q, w->kp);
-    job->scales[i] = row.scale;
+    end_row(job, w, i, &row);
+}
+
+// Row i of what the job's rows are made of: a norm, or SiLU times up.
+static void quantize_made(const cpu_quantize_job *job, size_t i, int i_thread)
+{
+    const qw_kernels *k = &job->device->kernels;
+    const qw_linear *w = job->w;
+    const qw_made_rows *m = &job->made;
+    const row_space space = row_space_of(job->device, w, i_thread);
+    const float *x = job->x + i * job->x_stride, *up = m->up ? m->up + i * job->x_stride : NULL;
+    float *made = m->rows ? m->rows + i * m->rows_stride : space.made;
+    if (w->input.kind == QW_INPUT_FLAT4) { // which has two products in between
+        if (up)
+            k->silu_mul(made, x, up, w->k, job->round);
+        else
+            k->rms_norm(made, x, m->norm, w->k, m->eps, job->round);
+        qw_cpu_quantize_row(job, w, i, made, i_thread);
+        return;
+    }
+    qw_quantized_row row = begin_row(job, i, &space);
+    if (up)
+        k->silu_quantize(&row, made, x, up, job->round, w->k, w->kp, w->group, &w->input);
+    else
+        k->norm_quantize(&row, made, x, m->norm, m->eps, job->round, w->k, w->kp, w->group,
+                         &w->input);
+    end_row(job, w, i, &row);
 }
 
 static void quantize_items(void *ctx, size_t begin, size_t end, int i_thread)
 {
     const cpu_quantize_job *job = ctx;
-    for (size_t i = begin; i < end; i++)
-        qw_cpu_quantize_row(job, job->w, i, job->x + i * job->x_stride, i_thread);
+    bool is_made = job->made.norm || job->made.up;
+    for (size_t i = begin; i < end; i++) {
+        if (is_made)
+            quantize_made(job, i, i_thread);
+        else
+            qw_cpu_quantize_row(job, job->w, i, job->x + i * job->x_stride, i_thread);
+    }
 }
 
 // Lay the rows out: q, then sums, then scales.
@@ -166,8 +223,8 @@ void qw_cpu_linear_choose(cpu_linear_job *job)
         job->gemm_int = is_i8 ? k->gemm_i8 : k->gemm_i4;
 }
 
-void qw_cpu_linear(qw_backend *be, float *y, size_t y_stride, const float *x, size_t x_stride,
-                   const qw_linear *w, int n_rows, qw_epilogue epilogue, bool round)
+void qw_cpu_made_linear(qw_backend *be, float *y, size_t y_stride, const qw_made_rows *made,
+                        const qw_linear *w, int n_rows, qw_epilogue epilogue, bool round)
 {
     const cpu_backend *cpu = cpu_self(be);
     cpu_extent own;
@@ -175,8 +232,8 @@ void qw_cpu_linear(qw_backend *be, float *y, size_t y_stride, const float *x, si
         .device = cpu->device,
         .y = y,
         .y_stride = y_stride,
-        .x = x,
-        .x_stride = x_stride,
+        .x = made->x,
+        .x_stride = made->stride,
         .w = w,
         .extent = qw_cpu_extent(cpu, &own, n_rows, 0),
         .n_groups = ((size_t)w->n_panels + CPU_GROUP_PANELS - 1) / CPU_GROUP_PANELS,
@@ -184,8 +241,11 @@ void qw_cpu_linear(qw_backend *be, float *y, size_t y_stride, const float *x, si
         .round = round,
     };
     qw_cpu_linear_choose(&job);
+    QW_ASSERT(job.gemm_int || (!made->norm && !made->up));
     if (job.gemm_int) {
-        cpu_quantize_job rows = qw_cpu_quantize_job(cpu->device, x, x_stride, w, n_rows);
+        cpu_quantize_job rows = qw_cpu_quantize_job(cpu->device, made->x, made->stride, w, n_rows);
+        rows.made = *made;
+        rows.round = round;
         job.rows = (qw_int_rows){rows.q, rows.stride, rows.sums, (int)rows.n_sums};
         job.row_scales = rows.scales;
         qw_cpu_submit(cpu, quantize_items, &rows, sizeof rows, &job.extent->n_rows, 1);
@@ -195,4 +255,11 @@ void qw_cpu_linear(qw_backend *be, float *y, size_t y_stride, const float *x, si
     size_t grain = item_size >= 65536 ? 1 : (65536 + item_size - 1) / item_size;
     if (n_rows > 16) grain = 1;
     qw_cpu_submit(cpu, linear_items, &job, sizeof job, &job.n_groups, grain);
+}
+
+void qw_cpu_linear(qw_backend *be, float *y, size_t y_stride, const float *x, size_t x_stride,
+                   const qw_linear *w, int n_rows, qw_epilogue epilogue, bool round)
+{
+    const qw_made_rows rows = {.x = x, .stride = x_stride};
+    qw_cpu_made_linear(be, y, y_stride, &rows, w, n_rows, epilogue, round);
 }

@@ -34,6 +34,8 @@ typedef struct cpu_quantize_job {
     const cpu_device *device;
     const float *x;
     size_t x_stride;
+    qw_made_rows made; /* norm or up set: rows are made of x first, */
+    bool round;        /* and so rounded */
     const qw_linear *w;
     uint8_t *q;
     size_t stride;

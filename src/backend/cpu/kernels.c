@@ -32,6 +32,8 @@
         (k)->gemm_i4_f32 = qw_gemm_i4_f32_##level;                                                 \
         (k)->widen_i8 = qw_widen_i8_##level;                                                       \
         (k)->quantize = qw_quantize_##level;                                                       \
+        (k)->norm_quantize = qw_norm_quantize_##level;                                             \
+        (k)->silu_quantize = qw_silu_quantize_##level;                                             \
         (k)->flat = qw_flat_##level;                                                               \
         (k)->dequant = qw_dequant_##level;                                                         \
         (k)->scale = qw_scale_##level;                                                             \
@@ -51,6 +53,8 @@ void qw_kernels_init(qw_kernels *k, unsigned cpu)
         .gemm_i8_f32 = qw_gemm_i8_f32_ref,
         .gemm_i4_f32 = qw_gemm_i4_f32_ref,
         .quantize = qw_quantize_ref,
+        .norm_quantize = qw_norm_quantize_ref,
+        .silu_quantize = qw_silu_quantize_ref,
         .flat = qw_flat_ref,
         .dequant = qw_dequant_ref,
         .scale = qw_scale_ref,

@@ -73,6 +73,17 @@ typedef struct qw_quantized_row {
  */
 typedef void qw_quantize_fn(qw_quantized_row *out, const float *x, int k, int kp, int group,
                             const qw_input_scheme *scheme);
+/**
+ * Quantize a row on its way: RMSNorm(x) * weight, or silu(gate) * up, of k values, then as
+ * qw_quantize_fn: the bits of the two steps. The row itself goes to `normed` or `product`, [k],
+ * which may be x.
+ */
+typedef void qw_norm_quantize_fn(qw_quantized_row *out, float *normed, const float *x,
+                                 const float *weight, float eps, bool round, int k, int kp,
+                                 int group, const qw_input_scheme *scheme);
+typedef void qw_silu_quantize_fn(qw_quantized_row *out, float *product, const float *gate,
+                                 const float *up, bool round, int k, int kp, int group,
+                                 const qw_input_scheme *scheme);
 /** int8 to the 16-bit pairs (q[4i], q[4i + 2]), (q[4i + 1], q[4i + 3]): 2 kp bytes. */
 typedef void qw_widen_i8_fn(int16_t *out, const int8_t *q, int kp);
 
@@ -181,6 +192,8 @@ typedef struct qw_kernels {
     qw_gemm_widened_fn *gemm_i8_f32, *gemm_i4_f32;
     qw_widen_i8_fn *widen_i8; /* NULL: gemm_i8 takes int8 rows, as gemm_i4 always does */
     qw_quantize_fn *quantize;
+    qw_norm_quantize_fn *norm_quantize;
+    qw_silu_quantize_fn *silu_quantize;
     qw_flat_fn *flat;
     qw_dequant_fn *dequant;
     qw_scale_fn *scale;
@@ -203,6 +216,8 @@ qw_gemm_int_fn qw_gemm_i8_ref, qw_gemm_i4_ref;
 qw_gemm_widened_fn qw_gemm_i8_f32_ref, qw_gemm_i4_f32_ref;
 qw_widen_i8_fn qw_widen_i8_ref;
 qw_quantize_fn qw_quantize_ref;
+qw_norm_quantize_fn qw_norm_quantize_ref;
+qw_silu_quantize_fn qw_silu_quantize_ref;
 qw_flat_fn qw_flat_ref;
 qw_dequant_fn qw_dequant_ref;
 qw_scale_fn qw_scale_ref;
@@ -231,6 +246,8 @@ qw_kv_store_i8_fn qw_kv_store_i8_ref;
     qw_gemm_widened_fn qw_gemm_i8_f32_##level, qw_gemm_i4_f32_##level;                             \
     qw_widen_i8_fn qw_widen_i8_##level;                                                            \
     qw_quantize_fn qw_quantize_##level;                                                            \
+    qw_norm_quantize_fn qw_norm_quantize_##level;                                                  \
+    qw_silu_quantize_fn qw_silu_quantize_##level;                                                  \
     qw_flat_fn qw_flat_##level;                                                                    \
     qw_dequant_fn qw_dequant_##level;                                                              \
     qw_scale_fn qw_scale_##level

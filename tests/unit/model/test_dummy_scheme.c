@@ -70,6 +70,47 @@ static void same_bits(void **state)
     }
 }
 
+static void count_rows(void *ctx, int i_layer, qw_tap_point point, const float *x, size_t stride,
+                       int n_rows)
+{
+    (void)i_layer, (void)point, (void)x, (void)stride;
+    *(int *)ctx += n_rows;
+}
+
+// Who listens to a model's products makes it keep their inputs: norm, SiLU and quantization are
+// then steps of their own, to the same bits as in one pass over each row.
+static void rows_made_on_the_way(void **state)
+{
+    (void)state;
+    const char *const mixed = QW_TEST_DATA "/ascend/mixed/model"; // gate and up apart
+    for (size_t i = 0; i <= QW_ARRAY_LEN(schemes); i++) {
+        for (int compute = 0; compute < 2; compute++) {
+            bool is_mixed = i == QW_ARRAY_LEN(schemes);
+            fixture_options o = fixture_defaults(is_mixed ? mixed : TIED,
+                                                 compute ? QW_COMPUTE_F32 : QW_COMPUTE_BF16);
+            o.scheme = is_mixed ? NULL : schemes[i];
+            fixture f;
+            int32_t ids[N_TOKENS];
+            float *logits[2];
+            fixture_open(&f, &o);
+            fill_ids(ids, N_TOKENS, f.config.vocab_size);
+            size_t n = (size_t)N_TOKENS * (size_t)f.config.vocab_size;
+            for (int tapped = 0; tapped < 2; tapped++) {
+                int n_rows = 0;
+                logits[tapped] = qw_mem_array(n, sizeof *logits[tapped]);
+                qw_model_set_tap(f.model, tapped ? count_rows : NULL, &n_rows);
+                fixture_logits(&f, logits[tapped], ids, N_TOKENS, 9);
+                assert_int_equal(n_rows, tapped * f.config.num_hidden_layers *
+                                             (QW_N_TAP_POINTS + 1) * N_TOKENS);
+            }
+            assert_memory_equal(logits[0], logits[1], n * sizeof *logits[0]);
+            qw_mem_free(logits[0]);
+            qw_mem_free(logits[1]);
+            fixture_close(&f);
+        }
+    }
+}
+
 // What qw_model_measure says before anything is loaded is what the arrays then take.
 static void measured(void **state)
 {
@@ -201,7 +242,8 @@ static void head_choice(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_bits), cmocka_unit_test(measured),    cmocka_unit_test(bad_schemes),
+        cmocka_unit_test(same_bits), cmocka_unit_test(rows_made_on_the_way),
+        cmocka_unit_test(measured),  cmocka_unit_test(bad_schemes),
         cmocka_unit_test(int8_head), cmocka_unit_test(head_choice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -74,6 +74,21 @@ void qw_quantize_ref(qw_quantized_row *out, const float *x, int k, int kp, int g
     sum_groups(out, k, group);
 }
 
+void qw_norm_quantize_ref(qw_quantized_row *out, float *normed, const float *x, const float *weight,
+                          float eps, bool round, int k, int kp, int group,
+                          const qw_input_scheme *scheme)
+{
+    qw_rms_norm_ref(normed, x, weight, k, eps, round);
+    qw_quantize_ref(out, normed, k, kp, group, scheme);
+}
+
+void qw_silu_quantize_ref(qw_quantized_row *out, float *product, const float *gate, const float *up,
+                          bool round, int k, int kp, int group, const qw_input_scheme *scheme)
+{
+    qw_silu_mul_ref(product, gate, up, k, round);
+    qw_quantize_ref(out, product, k, kp, group, scheme);
+}
+
 void qw_widen_i8_ref(int16_t *out, const int8_t *q, int kp)
 {
     for (int k = 0; k < kp; k += 4) {

@@ -2,6 +2,7 @@
 // its vec16 header. The last vector of a row may be partial.
 
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/simd/silu_simd.h"
 
 void QW_LEVEL(qw_store)(float *y, const float *t, int n, bool round)
 {
@@ -20,24 +21,11 @@ void QW_LEVEL(qw_residual)(float *y, const float *t, int n, bool round)
     }
 }
 
-V16_INLINE v16 activation_silu(v16 g)
-{
-    v16 t = v16_exp(v16_neg_abs(g)), one = v16_set1(1.0f), bottom = v16_add(one, t);
-    v16 s = v16_div(v16_select_nonneg(g, one, t), bottom);
-    return v16_mul(g, s);
-}
-
 void QW_LEVEL(qw_silu_mul)(float *y, const float *gate, const float *up, int n, bool round)
 {
     for (int i = 0; i < n; i += 16) {
-        v16 g = v16_load_n(gate + i, n - i), u = v16_load_n(up + i, n - i), v;
-        if (round) {
-            v = v16_round_bf16(activation_silu(v16_round_bf16(g)));
-            v = v16_round_bf16(v16_mul(v, v16_round_bf16(u)));
-        } else {
-            v = v16_mul(activation_silu(g), u);
-        }
-        v16_store_n(y + i, v, n - i);
+        v16 g = v16_load_n(gate + i, n - i), u = v16_load_n(up + i, n - i);
+        v16_store_n(y + i, silu_times(g, u, round), n - i);
     }
 }
 

@@ -3,33 +3,20 @@
 
 #include "backend/cpu/kernels.h"
 
-#include <math.h>
-
-V16_INLINE v16 norm_maybe_round(v16 x, bool round)
-{
-    return round ? v16_round_bf16(x) : x;
-}
+#include "backend/cpu/simd/norm_row_simd.h"
 
 V16_INLINE void norm_row(float *y, const float *x, const float *weight, int n, float eps,
                          bool round)
 {
-    v16 sum = v16_set1(0.0f);
-    int whole = n / 16 * 16;
-    for (int i = 0; i < whole; i += 16) sum = v16_fma(v16_load(x + i), v16_load(x + i), sum);
-    if (whole < n) {
-        v16 last = v16_load_n(x + whole, n - whole);
-        sum = v16_first_n(v16_fma(last, last, sum), sum, n - whole);
-    }
-    v16 r = v16_set1(1.0f / sqrtf(v16_fold(sum) / (float)n + eps));
-    for (int i = 0; i < whole; i += 16) {
-        v16 scaled = norm_maybe_round(v16_mul(v16_load(x + i), r), round);
-        v16_store(y + i, norm_maybe_round(v16_mul(scaled, v16_load(weight + i)), round));
-    }
-    if (whole < n) {
-        v16 scaled = norm_maybe_round(v16_mul(v16_load_n(x + whole, n - whole), r), round);
-        v16 w = v16_load_n(weight + whole, n - whole);
-        v16_store_n(y + whole, norm_maybe_round(v16_mul(scaled, w), round), n - whole);
-    }
+    const int whole = n / 16 * 16, rest = n - whole;
+    v16 r = norm_factor(x, n, eps);
+    for (int i = 0; i < whole; i += 16)
+        v16_store(y + i, norm_apply(v16_load(x + i), r, v16_load(weight + i), round));
+    if (rest > 0)
+        v16_store_n(
+            y + whole,
+            norm_apply(v16_load_n(x + whole, rest), r, v16_load_n(weight + whole, rest), round),
+            rest);
 }
 
 void QW_LEVEL(qw_rms_norm)(float *y, const float *x, const float *weight, int n, float eps,

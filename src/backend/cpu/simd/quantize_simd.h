@@ -2,6 +2,8 @@
 // level after its vec16i header. quantize_ref.c says what comes out.
 
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/simd/norm_row_simd.h"
+#include "backend/cpu/simd/silu_simd.h"
 
 #include <float.h>
 
@@ -45,13 +47,13 @@ static int32_t sum_of(const int8_t *q, int n)
     return sum;
 }
 
-void QW_LEVEL(qw_quantize)(qw_quantized_row *out, const float *x, int k, int kp, int group,
-                           const qw_input_scheme *s)
+// `bits`: of the largest magnitude in x.
+static void quantize_known(qw_quantized_row *out, const float *x, int32_t bits, int k, int kp,
+                           int group, const qw_input_scheme *s)
 {
     bool is_static = s->kind == QW_INPUT_STATIC8;
     float qmax = s->kind == QW_INPUT_TOKEN8 ? 127.0f : 7.0f;
     float clip = s->kind == QW_INPUT_FLAT4 ? s->clip_ratio : 1.0f;
-    int32_t bits = largest_bits(x, k);
     float amax = qw_f32_from_bits((uint32_t)bits), scale = is_static ? 1.0f : amax * clip / qmax;
     if (bits >= 0x7F800000) scale = qw_f32_from_bits(0x7FC00000);
     bool is_zero = !(scale >= FLT_MIN);
@@ -68,6 +70,61 @@ void QW_LEVEL(qw_quantize)(qw_quantized_row *out, const float *x, int k, int kp,
     }
     int n = group > 0 ? group : k;
     for (int g = 0; g * n < k; g++) out->sums[g] = sum_of(out->q + g * n, n);
+}
+
+void QW_LEVEL(qw_quantize)(qw_quantized_row *out, const float *x, int k, int kp, int group,
+                           const qw_input_scheme *s)
+{
+    quantize_known(out, x, largest_bits(x, k), k, kp, group, s);
+}
+
+// The bits of the largest magnitude in y = RMSNorm(x).
+V16_INLINE int32_t norm_row_bits(float *y, const float *x, const float *weight, int n, float eps,
+                                 bool round)
+{
+    const int whole = n / 16 * 16, rest = n - whole;
+    const v16 r = norm_factor(x, n, eps);
+    v16i most = v16i_set1(0);
+    for (int i = 0; i < whole; i += 16) {
+        v16 v = norm_apply(v16_load(x + i), r, v16_load(weight + i), round);
+        most = v16i_max(most, v16i_abs_bits(v));
+        v16_store(y + i, v);
+    }
+    if (rest > 0) {
+        v16 v = norm_apply(v16_load_n(x + whole, rest), r, v16_load_n(weight + whole, rest), round);
+        most = v16i_max(most, v16i_abs_bits(v16_first_n(v, v16_set1(0.0f), rest)));
+        v16_store_n(y + whole, v, rest);
+    }
+    return v16i_fold_max(most);
+}
+
+void QW_LEVEL(qw_norm_quantize)(qw_quantized_row *out, float *normed, const float *x,
+                                const float *weight, float eps, bool round, int k, int kp,
+                                int group, const qw_input_scheme *s)
+{
+    int32_t bits = round ? norm_row_bits(normed, x, weight, k, eps, true)
+                         : norm_row_bits(normed, x, weight, k, eps, false);
+    quantize_known(out, normed, bits, k, kp, group, s);
+}
+
+V16_INLINE int32_t silu_row_bits(float *y, const float *gate, const float *up, int n, bool round)
+{
+    v16i most = v16i_set1(0);
+    for (int i = 0; i < n; i += 16) {
+        v16 v = silu_times(v16_load_n(gate + i, n - i), v16_load_n(up + i, n - i), round);
+        most = v16i_max(most, v16i_abs_bits(v16_first_n(v, v16_set1(0.0f), n - i)));
+        v16_store_n(y + i, v, n - i);
+    }
+    return v16i_fold_max(most);
+}
+
+void QW_LEVEL(qw_silu_quantize)(qw_quantized_row *out, float *product, const float *gate,
+                                const float *up, bool round, int k, int kp, int group,
+                                const qw_input_scheme *s)
+{
+    int32_t bits = round ? silu_row_bits(product, gate, up, k, true)
+                         : silu_row_bits(product, gate, up, k, false);
+    quantize_known(out, product, bits, k, kp, group, s);
 }
 
 void QW_LEVEL(qw_widen_i8)(int16_t *out, const int8_t *q, int kp)
