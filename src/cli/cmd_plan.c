@@ -42,6 +42,7 @@ typedef struct plan_result {
     const char *isa; /* static */
     int n_threads;
     double ops[QW_N_LIMITS]; /* of all products, per token, by what they run on */
+    size_t embedding;        /* bytes of weights that are only looked up; 0: they lie in a file */
     size_t kv_per_token;
     int64_t capacity, length;
     double concurrency;
@@ -80,7 +81,7 @@ static double read_weights(const plan_result *r, double n_rows)
     const qw_plan_input *in = &r->setup.plan.in;
     double n_experts = r->config.num_experts, share = 1;
     if (n_experts > 0) share = qw_model_config_touched_experts(&r->config, n_rows) / n_experts;
-    return (double)(in->weights - in->experts) + (double)in->experts * share;
+    return (double)(in->weights - r->embedding - in->experts) + (double)in->experts * share;
 }
 
 // A step reads its weights once and each request's KV, and computes for each request: the longer of
@@ -140,6 +141,9 @@ static qw_status make_setup(plan_result *r, const qw_engine_options *o, qw_error
     qw_checkpoint checkpoint;
     qw_status st = qw_engine_checkpoint_open(&checkpoint, o, &r->config, err);
     if (st != QW_OK) return st;
+    const qw_stored_tensor *embedding =
+        qw_checkpoint_find(&checkpoint, "model.embed_tokens.weight");
+    if (embedding && !embedding->data) r->embedding = embedding->size;
     st = qw_engine_setup_make(&r->setup, o, &r->config, &checkpoint, err);
     if (st == QW_OK)
         st = qw_model_describe(&r->config, &checkpoint, r->setup.model_limits.head, count_ops, r,

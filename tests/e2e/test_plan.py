@@ -26,6 +26,10 @@ def check_numbers(cache):
     check(one["requests"] == 1 and one["tokens_per_s"] <= by_memory * 1.0001, p)
     if one["decided_by"] == "bw":
         check(one["tokens_per_s"] > by_memory * 0.9999, p)
+    made_up = plan(cache, "--length", "100", "--streams", "8", "--kv-cache-memory-bytes", "16M",
+                   "--load-format", "dummy")
+    check(made_up["weight_bytes"] > p["weight_bytes"], made_up)  # by the embedding, which is not read
+    check(abs(made_up["decode"][0]["tokens_per_s"] / one["tokens_per_s"] - 1) < 1e-6, (p, made_up))
     eight = p["decode"][1]
     faster = eight["tokens_per_s"] / one["tokens_per_s"]
     check(eight["requests"] == 8 and faster > (1.01 if one["decided_by"] == "bw" else 0.99), p)
