@@ -213,9 +213,11 @@ static void pack_expert(qw_linear *out, qw_backend *be, const format *f, int n_s
         if (f->group) groups[s] = random_matrix(&a, QW_DTYPE_BF16, false, rows, k / f->group);
         if (i_expert % 2) biases[s] = random_matrix(&a, QW_DTYPE_F32, false, 1, rows);
     }
+    bool is_static = f->input == QW_INPUT_STATIC8; // some share one of the two
+    float quant_scale = is_static ? 0.01f + 0.001f * (float)(i_expert / 2) : 0;
     qw_quant_source quant = {.input = {.kind = f->input,
-                                       .scale = 0.01f + 0.001f * (float)(i_expert / 2),
-                                       .offset = (float)(i_expert % 5 - 2),
+                                       .scale = quant_scale,
+                                       .offset = is_static ? (float)(i_expert % 2) : 0,
                                        .clip_ratio = 0.9f,
                                        .left = 6,
                                        .right = k / 6,
