@@ -48,6 +48,9 @@ QW_MUST_CHECK qw_status qw_bench_linear_case(qw_bench_case *out, const qw_bench_
 /** Final norm and lm_head for m rows; int8 when the weights are integers. */
 QW_MUST_CHECK qw_status qw_bench_head_case(qw_bench_case *out, const qw_bench_env *env, int m,
                                            qw_error *err);
+/** One layer's experts for m rows: routing, products, sum. For a model that has them. */
+QW_MUST_CHECK qw_status qw_bench_moe_case(qw_bench_case *out, const qw_bench_env *env, int m,
+                                          qw_error *err);
 /** One layer's attention: m sequences, each with its next token after `context` positions. */
 QW_MUST_CHECK qw_status qw_bench_decode_attention_case(qw_bench_case *out, const qw_bench_env *env,
                                                        qw_dtype kv_dtype, int m, int context,

@@ -115,13 +115,19 @@ static qw_status add_products(qw_bench_group *g, const qw_bench_env *env, const 
                               qw_error *err)
 {
     static const char *const products[] = {"qkv", "o", "gate_up", "down"};
+    const qw_model_config *config = env->config;
+    int n_sparse = qw_model_config_n_sparse(config);
+    size_t n_products = n_sparse < config->num_hidden_layers ? QW_ARRAY_LEN(products) : 2;
     qw_status st = QW_OK;
     for (size_t i = 0; i < o->n_m && st == QW_OK; i++) {
         int m = (int)o->m[i];
         qw_bench_case c;
-        for (size_t p = 0; p < QW_ARRAY_LEN(products) && st == QW_OK && o->ops & QW_BENCH_LINEAR;
-             p++) {
+        for (size_t p = 0; p < n_products && st == QW_OK && o->ops & QW_BENCH_LINEAR; p++) {
             st = qw_bench_linear_case(&c, env, products[p], m, err);
+            st = add_case(g, st, &c, err);
+        }
+        if (st == QW_OK && o->ops & QW_BENCH_MOE && n_sparse > 0) {
+            st = qw_bench_moe_case(&c, env, m, err);
             st = add_case(g, st, &c, err);
         }
         // A prompt's head is computed for its last token only.

@@ -11,6 +11,7 @@ typedef enum qw_bench_op {
     QW_BENCH_SAMPLE = 1 << 3,
     QW_BENCH_HEAD = 1 << 4,
     QW_BENCH_STEP = 1 << 5,
+    QW_BENCH_MOE = 1 << 6,
 } qw_bench_op;
 
 /** A model whose shapes are measured. */

@@ -21,8 +21,8 @@ static const qw_opt rows[] = {
      .help = "a directory with config.json instead"},
     {"format", QW_OPT_STR, FIELD(format), .def = "bf16", .metavar = "NAMES",
      .help = "formats of weights: bf16, f16, f32, w8a8, w4a8, w4a8-g128, w4a8-g256"},
-    {"op", QW_OPT_STR, FIELD(op), .def = "linear,attn,norm,sample,head,step", .metavar = "NAMES",
-     .help = "what is measured"},
+    {"op", QW_OPT_STR, FIELD(op), .def = "linear,attn,norm,sample,moe,head,step",
+     .metavar = "NAMES", .help = "what is measured; moe: models with experts"},
     {"m", QW_OPT_STR, FIELD(m), .def = "1,4,16,512", .metavar = "COUNTS",
      .help = "tokens in a step: up to 64 are streams that decode, more are a prompt"},
     {"context", QW_OPT_STR, FIELD(context), .def = "512,4096", .metavar = "COUNTS",
@@ -42,7 +42,8 @@ static const struct {
     const char *name;
     qw_bench_op op;
 } ops[] = {{"linear", QW_BENCH_LINEAR}, {"attn", QW_BENCH_ATTENTION}, {"norm", QW_BENCH_NORM},
-           {"sample", QW_BENCH_SAMPLE}, {"head", QW_BENCH_HEAD},      {"step", QW_BENCH_STEP}};
+           {"sample", QW_BENCH_SAMPLE}, {"head", QW_BENCH_HEAD},      {"step", QW_BENCH_STEP},
+           {"moe", QW_BENCH_MOE}};
 
 // Lists of the command line
 

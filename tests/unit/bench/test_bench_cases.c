@@ -9,7 +9,7 @@
 // gives everything back, also when memory runs out half-way; and its costs are right.
 
 static qw_error err;
-static qw_model_config config;
+static qw_model_config config, expert_config;
 static qw_bench_buffer buffer;
 static qw_bench_env env;
 static qw_bench_step_model *model;
@@ -25,11 +25,35 @@ static qw_status make_int4_gate_up(qw_bench_case *out)
     return qw_bench_linear_case(out, &int4, "gate_up", 3, &err);
 }
 
+static qw_status make_moe(qw_bench_case *out, bool is_integer)
+{
+    static qw_bench_env moe;
+    moe = env;
+    moe.config = &expert_config;
+    if (is_integer) {
+        moe.format = "w8a8";
+        moe.dtype = QW_DTYPE_I8;
+        moe.peak = QW_LIMIT_INT8;
+    }
+    return qw_bench_moe_case(out, &moe, 3, &err);
+}
+
+static qw_status make_experts(qw_bench_case *out)
+{
+    return make_moe(out, false);
+}
+
+static qw_status make_int8_experts(qw_bench_case *out)
+{
+    return make_moe(out, true);
+}
+
 static int set_up(void **unused)
 {
     (void)unused;
     const qw_cpu_options cpu = {.n_threads = 1, .isa = "ref"};
     assert_ok(qw_model_config_load(&config, QW_TEST_DATA "/tiny-models/tied", NULL, &err));
+    assert_ok(qw_model_config_load(&expert_config, QW_TEST_DATA "/qwen3-moe/tied", NULL, &err));
     assert_ok(qw_bench_buffer_init(&buffer, (size_t)2 << 20, &err));
     env = (qw_bench_env){.config = &config,
                          .model = "tiny",
@@ -45,6 +69,8 @@ static int set_up(void **unused)
     qw_bench_case c;
     assert_ok(make_int4_gate_up(&c));
     qw_bench_case_release(&c);
+    assert_ok(make_int8_experts(&c));
+    qw_bench_case_release(&c);
     return 0;
 }
 
@@ -54,6 +80,7 @@ static int tear_down(void **unused)
     qw_backend_close(env.be);
     qw_bench_buffer_release(&buffer);
     qw_model_config_release(&config);
+    qw_model_config_release(&expert_config);
     return 0;
 }
 
@@ -141,9 +168,10 @@ static qw_status make_int8_step(qw_bench_case *out)
 }
 
 static maker *const makers[] = {
-    make_int4_gate_up,      make_int8_attention, make_gate_up,   make_head,   make_decode_attention,
-    make_prefill_attention, make_norm,           make_rope,      make_sample, make_decode_step,
-    make_planned_step,      make_prefill_step,   make_int8_step,
+    make_int4_gate_up,     make_int8_attention,    make_gate_up,      make_head,
+    make_decode_attention, make_prefill_attention, make_norm,         make_rope,
+    make_sample,           make_decode_step,       make_planned_step, make_prefill_step,
+    make_int8_step,        make_experts,           make_int8_experts,
 };
 
 static void test_run(void **unused)
@@ -201,6 +229,11 @@ static void test_work(void **unused)
     assert_ok(make_int4_gate_up(&c)); // half a byte, and a scale for each 8
     assert_near(c.work.bytes, 2 * f * h * (0.5 + 4.0 / 8), 0);
     assert_string_equal(c.kernel, "gemm_i4");
+    qw_bench_case_release(&c);
+    assert_ok(make_experts(&c)); // 3 of 6 for each of 3 rows: 5.25 of them are read
+    assert_near(c.work.bytes, 5.25 * 3 * 64 * 40 * 2, 1e-9);
+    assert_near(c.work.product_ops, 2 * 3 * 3 * 3 * 64 * 40, 0);
+    assert_string_equal(c.shape, "tiny/experts");
     qw_bench_case_release(&c);
     assert_ok(make_decode_attention(&c));
     assert_near(c.work.bytes, 3 * 100 * 2 * nkv * d * 2, 0);
