@@ -95,7 +95,8 @@ def quantize_all(qwench, model, schemes, tmp):
 def evaluate(args, models, reference, tmp):
     def run(*extra):
         subprocess.run([args.qwench, "eval", *models, "--task", EVAL, "--chat-template-kwargs",
-                        '{"enable_thinking": false}', "--pack-cache", "", "--cpu-threads",
+                        '{"enable_thinking": false}', "--max-tokens", "64", "--pack-cache", "",
+                        "--cpu-threads",
                         str(args.threads), "--json", tmp / "eval.json", *extra], check=True,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return json.loads((tmp / "eval.json").read_text())["models"]
