@@ -37,8 +37,8 @@ fuzz: build/fuzz/build.ninja ## fuzz every parser for FUZZ_SECONDS (30) each
 	cmake --build --preset fuzz -j $(JOBS)
 	scripts/fuzz.sh build/fuzz $${FUZZ_SECONDS:-30}
 
-bench: all ## measure kernels (5 minutes) and serving (25 minutes); quiet machine
-	./build/release/qwench bench kernels --rounds 15 --json build/release/bench.json
+bench: all ## measure kernels (15 minutes) and serving (25 minutes); quiet machine
+	./build/release/qwench bench kernels --format bf16,w8a8,w4a8 --rounds 15 --json build/release/bench.json
 	./build/release/qwench bench server --json build/release/bench-server.json
 
 check: ## everything that .ci/run leaves out: levels, TSan, clang-tidy, cppcheck, aarch64 (an hour)
